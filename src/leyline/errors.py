@@ -1,0 +1,151 @@
+"""Every error that leyline raises. An error of a call means that no process ran.
+
+LeylineError
+├─ ConfigError (ValueError)              a configuration is wrong; every problem, each with its path
+├─ ServiceExistsError (ValueError)       registered twice under one name
+├─ ServiceNotFoundError (LookupError)    no service of that name
+├─ RegistryClosedError (RuntimeError)    the registry was closed
+├─ InvalidCallError (ValueError)         the call itself cannot be run; trying elsewhere may not help
+│  └─ PromptTooLargeError                too long for an argument of a command
+├─ RejectedError                         nothing was started; safe to try elsewhere
+│  ├─ CommandNotFoundError               no such program, or it cannot be executed
+│  └─ SpawnError                         the system refused to start a process
+└─ AllServicesFailedError                every service that was tried failed
+"""
+
+from difflib import get_close_matches
+
+from leyline.model import ExecutionResult
+
+
+class LeylineError(Exception):
+    """Base of every error that leyline raises on purpose."""
+
+
+class ConfigError(LeylineError, ValueError):
+    """A configuration is wrong.
+
+    problems: Every problem found, each with its path (``services.gemini.quota_limits.rpm: …``).
+    source: The file or place it came from; empty if it was built in code.
+    """
+
+    def __init__(self, problems: tuple[str, ...], source: str = "") -> None:
+        super().__init__(problems, source)
+        self.problems = problems
+        self.source = source
+
+    def __str__(self) -> str:
+        where = f" in {self.source}" if self.source else ""
+        if len(self.problems) == 1:
+            return f"{self.problems[0]}{where}"
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        return f"{len(self.problems)} problems{where}:{lines}"
+
+
+class ServiceExistsError(LeylineError, ValueError):
+    """A service of this name is registered already."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(service)
+        self.service = service
+
+    def __str__(self) -> str:
+        return (
+            f'a service "{self.service}" is registered already; '
+            "pass replace=True to put this one in its place"
+        )
+
+
+class ServiceNotFoundError(LeylineError, LookupError):
+    """No service of this name is registered. known: The names that are."""
+
+    def __init__(self, service: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(service, known)
+        self.service = service
+        self.known = known
+
+    def __str__(self) -> str:
+        close = get_close_matches(self.service, self.known, n=1)
+        if close:
+            hint = f'did you mean "{close[0]}"?'
+        elif self.known:
+            hint = f"registered: {', '.join(self.known)}"
+        else:
+            hint = "none is registered yet"
+        return f'no service "{self.service}"; {hint}'
+
+
+class RegistryClosedError(LeylineError, RuntimeError):
+    """The registry was closed and starts nothing more."""
+
+    def __str__(self) -> str:
+        return "the registry is closed; make a new one"
+
+
+class InvalidCallError(LeylineError, ValueError):
+    """The call cannot be run as it stands. Nothing was started, nothing is charged.
+
+    service: Which service was asked. reason: What is wrong and what to do.
+    """
+
+    def __init__(self, service: str, reason: str) -> None:
+        super().__init__(service, reason)
+        self.service = service
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.service}: {self.reason}"
+
+
+class PromptTooLargeError(InvalidCallError):
+    """The prompt is longer than an argument of a command can be."""
+
+
+class RejectedError(LeylineError):
+    """The service could not take the call. Nothing was started; safe to try elsewhere.
+
+    service: Which service. reason: Why, and what to do.
+    retry_after: Seconds after which to try again. None: not known.
+    """
+
+    def __init__(self, service: str, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(service, reason, retry_after)
+        self.service = service
+        self.reason = reason
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.service}: {self.reason}"
+
+
+class CommandNotFoundError(RejectedError):
+    """The service's command does not exist or cannot be executed."""
+
+
+class SpawnError(RejectedError):
+    """The system refused to start the process (descriptors, processes, memory)."""
+
+
+class AllServicesFailedError(LeylineError):
+    """Every service that was tried failed.
+
+    attempts: What came of each, in the order tried: a result where a process ran, else the error.
+    """
+
+    def __init__(self, attempts: tuple[ExecutionResult | LeylineError, ...] = ()) -> None:
+        super().__init__(attempts)
+        self.attempts = attempts
+
+    def __str__(self) -> str:
+        if not self.attempts:
+            return "no service could be tried; register one, or see why with health_check_all()"
+        lines = "".join(f"\n  {_describe(attempt)}" for attempt in self.attempts)
+        return f"all {len(self.attempts)} services failed:{lines}"
+
+
+def _describe(attempt: ExecutionResult | LeylineError) -> str:
+    if isinstance(attempt, LeylineError):
+        return str(attempt)
+    failure = attempt.failure
+    why = f"{failure.kind}: {failure.message}" if failure else "succeeded, but was not accepted"
+    return f"{attempt.service}: {why}"
