@@ -1,0 +1,69 @@
+"""Check a call before anything starts, and put its prompt and files together."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from leyline.config import FilesVia, ServiceConfig
+from leyline.errors import InvalidCallError
+from leyline.model import Call
+
+
+def check(config: ServiceConfig, call: Call) -> None:
+    """Raise InvalidCallError for the mistakes that can be known before anything starts."""
+    if not call.prompt.strip():
+        raise InvalidCallError(config.name, "the prompt is empty; give it some text")
+    if call.model is not None and config.models and call.model not in config.models:
+        close = get_close_matches(call.model, config.models, n=1)
+        hint = f'did you mean "{close[0]}"?' if close else f"known: {', '.join(config.models)}"
+        raise InvalidCallError(config.name, f'unknown model "{call.model}"; {hint}')
+    if call.timeout is not None and not call.timeout > 0:
+        raise InvalidCallError(
+            config.name, f"a timeout must be a positive number of seconds, got {call.timeout}"
+        )
+    folder = Path(call.cwd or ".")
+    if not folder.is_dir():
+        raise InvalidCallError(config.name, f'working directory "{folder}" is not a directory')
+    if call.files and not config.supports_files:
+        raise InvalidCallError(config.name, "this service takes no files; put the text in the prompt")
+    for name in call.files:
+        _check_file(config.name, name, folder / name)
+
+
+def compose(config: ServiceConfig, call: Call) -> str:
+    """The prompt as the tool gets it: unchanged, with the files after it where they go in there.
+
+    Raises InvalidCallError if a file to be put in is not text.
+    """
+    if not call.files or config.files_via is FilesVia.ARGUMENT:
+        return call.prompt
+    if config.files_via is FilesVia.REFERENCE:
+        references = " ".join(_reference(name) for name in call.files)
+        return f"{call.prompt}\n\n{references}"
+    folder = Path(call.cwd or ".")
+    parts = [call.prompt]
+    for name in call.files:
+        try:
+            text = (folder / name).read_text("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidCallError(
+                config.name, f'file "{name}" is not text (UTF-8), and this service reads only text'
+            ) from None
+        parts.append(f"--- {name} ---\n{text}")
+    return "\n\n".join(parts)
+
+
+def _check_file(service: str, name: str, path: Path) -> None:
+    if path.is_dir():
+        raise InvalidCallError(service, f'file "{name}" is a directory; name the files in it')
+    if not path.exists():
+        raise InvalidCallError(service, f'file "{name}" does not exist')
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InvalidCallError(
+            service, f'file "{name}" cannot be read: {error.strerror}'
+        ) from None
+
+
+def _reference(name: str) -> str:
+    return "@" + name.replace("\\", "\\\\").replace(" ", "\\ ")

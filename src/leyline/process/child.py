@@ -1,0 +1,134 @@
+"""One started process: its pid, its streams, and how to learn that it ended."""
+
+import contextlib
+import errno
+import math
+import os
+import subprocess
+from typing import Final
+
+import anyio
+import anyio.to_thread
+from attrs import define, field
+
+from leyline.errors import CommandNotFoundError, SpawnError
+from leyline.model import Command, StopReason
+from leyline.process import capture
+
+_BUSY: Final = {
+    errno.EAGAIN: "no more processes can be started now (see ulimit -u)",
+    errno.EMFILE: "too many open files in this process (see ulimit -n)",
+    errno.ENFILE: "too many open files on this machine",
+    errno.ENOMEM: "not enough memory to start a process",
+    errno.E2BIG: "arguments and environment together are too long for the system",
+}
+
+
+@define(eq=False)
+class Child:
+    """A process in a session of its own, with files for standard streams.
+
+    run: The id that its environment, and so its whole tree, is marked with.
+    stopped: Why leyline ended it. scope: Cancelled to end the wait for it.
+    """
+
+    run: str
+    command: Command
+    stdout: int
+    stderr: int
+    process: subprocess.Popen[bytes]
+    exit_descriptor: int | None
+    stopped: StopReason | None = None
+    scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+
+    @classmethod
+    def start(cls, run: str, service: str, command: Command) -> "Child":
+        """Start *command*. Synchronous: no cancellation can come between the start and its record.
+
+        Raises CommandNotFoundError if the program cannot be executed, SpawnError if the system
+        refuses. Nothing is left open then.
+        """
+        streams: list[int] = []
+        try:
+            streams.append(capture.open_input(command.stdin))
+            streams.append(capture.open_output())
+            streams.append(capture.open_output())
+            process = subprocess.Popen(
+                command.argv,
+                stdin=streams[0],
+                stdout=streams[1],
+                stderr=streams[2],
+                env=command.env,
+                cwd=command.cwd,
+                start_new_session=True,
+            )
+        except OSError as error:
+            for descriptor in streams[1:]:
+                os.close(descriptor)
+            raise _start_error(service, command, error) from error
+        finally:
+            for descriptor in streams[:1]:
+                os.close(descriptor)
+        exit_descriptor = None
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):  # too many open files: a thread waits instead
+                exit_descriptor = os.pidfd_open(process.pid)
+        return cls(run, command, streams[1], streams[2], process, exit_descriptor)
+
+    @property
+    def exited(self) -> bool:
+        """Whether the process has ended; takes its exit status when it has."""
+        return self.process.poll() is not None
+
+    def group_survives(self) -> bool:
+        """Whether others of its group outlived it. Ask right after it has ended."""
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+    async def wait(self) -> None:
+        """Until the process has ended, whoever still holds its streams."""
+        if self.exit_descriptor is None:
+            await anyio.to_thread.run_sync(
+                self.process.wait,
+                abandon_on_cancel=True,
+                limiter=anyio.CapacityLimiter(math.inf),
+            )
+        elif not self.exited:
+            await anyio.wait_readable(self.exit_descriptor)
+
+    def oversized(self) -> bool:
+        """Whether one of its outputs is past the cap."""
+        cap = self.command.max_output
+        return capture.size(self.stdout) > cap or capture.size(self.stderr) > cap
+
+    def close(self) -> None:
+        """Close our ends. The process, if it still runs, keeps its own."""
+        os.close(self.stdout)
+        os.close(self.stderr)
+        if self.exit_descriptor is not None:
+            os.close(self.exit_descriptor)
+            self.exit_descriptor = None
+
+
+def _start_error(
+    service: str, command: Command, error: OSError
+) -> CommandNotFoundError | SpawnError:
+    program = command.argv[0]
+    if error.errno in _BUSY:
+        return SpawnError(service, _BUSY[error.errno])
+    if command.cwd is not None and error.filename == command.cwd:
+        return SpawnError(service, f'cannot work in "{command.cwd}": {error.strerror}')
+    if error.errno == errno.ENOEXEC:
+        reason = "is not a program; if it is a script, begin it with a line like #!/bin/sh"
+    elif error.errno == errno.ENOENT and os.path.exists(program):  # noqa: PTH110
+        reason = "needs an interpreter that does not exist (see its first line)"
+    elif error.errno in (errno.ENOENT, errno.EACCES, errno.ENOTDIR):
+        reason = f"cannot be executed: {error.strerror}"
+    else:
+        return SpawnError(service, f'"{program}" could not be started: {error.strerror}')
+    return CommandNotFoundError(service, f'command "{program}" {reason}')

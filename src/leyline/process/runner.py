@@ -1,0 +1,218 @@
+"""Run a command to its end and give back what it said, whatever happens on the way."""
+
+import contextlib
+import itertools
+import math
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+from attrs import define, field
+
+from leyline.clock import Clock
+from leyline.errors import RegistryClosedError
+from leyline.model import Command, Completed, StopReason
+from leyline.process import capture, guardian
+from leyline.process.child import Child
+from leyline.process.reaper import Reaper
+
+_SIZE_CHECK_SECONDS: Final = 0.01
+_SWEEP_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 15.0
+_MAX_READ_FILE: Final = 16 * 2**20
+
+
+@define(frozen=True)
+class Workspace:
+    """What a run is called and the folder that is its own, made when the run starts."""
+
+    run: str
+    tmpdir: str
+    marker: str = field(repr=False)
+
+
+class Runner:
+    """Starts the processes of one registry and leaves none of them behind.
+
+    group: The task group that kill ladders run in; it must outlive every run.
+    Linux: if this Python process is killed, its children die within a second.
+    """
+
+    def __init__(self, group: TaskGroup, clock: Clock) -> None:
+        self._group = group
+        self._clock = clock
+        self._registry = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
+        self._outer = os.environ.get(guardian.MARKER)
+        self._live: dict[str, Child] = {}
+        self._reaper = Reaper(group, clock, self._is_leftover)
+        self._folder: str | None = None
+        self._guardian: subprocess.Popen[bytes] | None = None
+        self._watching = False
+        self._swept_at = -math.inf
+        self._closed = False
+
+    def workspace(self) -> Workspace:
+        """A name and a folder for the next run."""
+        if self._closed:
+            raise RegistryClosedError
+        if self._folder is None:
+            self._folder = tempfile.mkdtemp(prefix="leyline-")
+        number = next(self._numbers)
+        run = f"{self._registry}.{number}"
+        marker = f"{self._outer}/{run}" if self._outer else run
+        return Workspace(run, f"{self._folder}/{number}", marker)
+
+    async def run(self, service: str, workspace: Workspace, command: Command) -> Completed:
+        """Run *command* and return what it left behind, also when it had to be stopped.
+
+        Past ``command.timeout`` seconds, or past ``command.max_output`` bytes, it is stopped: the
+        result is here at once, the tree ends behind it.
+
+        Cancellation: the tree is stopped behind the caller, who is back at once.
+        Raises CommandNotFoundError or SpawnError if no process started, RegistryClosedError.
+        """
+        if self._closed:
+            raise RegistryClosedError
+        if self._guardian is None:
+            self._start_guardian()
+        os.mkdir(workspace.tmpdir, 0o700)  # noqa: PTH102  (on the hot path)
+        started_at, started = self._clock.wall(), self._clock.monotonic()
+        try:
+            child = Child.start(workspace.run, service, command)
+        except BaseException:
+            _remove_folder(workspace.tmpdir)
+            raise
+        self._live[child.run] = child
+        try:
+            self._watch_sizes()
+            with child.scope:
+                child.scope.deadline = (
+                    anyio.current_time() + command.timeout
+                    if command.timeout is not None
+                    else math.inf
+                )
+                await child.wait()
+            if not child.exited:
+                child.stopped = child.stopped or StopReason.TIMEOUT
+            elif child.stopped is None and child.oversized():
+                child.stopped = StopReason.OUTPUT_TOO_LARGE
+            return self._collect(child, started_at, started)
+        finally:
+            self._release(child)
+
+    async def aclose(self) -> None:
+        """Stop what runs and wait until nothing is left of it. Bounded, and not cancellable."""
+        self._closed = True
+        for child in self._live.values():
+            child.stopped = child.stopped or StopReason.CLOSED
+            child.scope.cancel()
+        try:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSE_SECONDS):
+                await self._until_idle()
+                if self._folder is not None:
+                    self._reaper.sweep(grace=0.0)
+                await self._until_idle()
+        finally:
+            self._tidy()
+
+    async def _until_idle(self) -> None:
+        while self._live or not self._reaper.idle:
+            await self._clock.sleep(0.005)
+
+    def _tidy(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._guardian is not None:
+            self._guardian.kill()
+            self._guardian.communicate()
+            self._guardian = None
+
+    def _is_leftover(self, run: str) -> bool:
+        return run.startswith(f"{self._registry}.") and run not in self._live
+
+    def _collect(self, child: Child, started_at: float, started: float) -> Completed:
+        command = child.command
+        stdout, cut_out = capture.read(child.stdout, command.max_output)
+        stderr, cut_err = capture.read(child.stderr, command.max_output)
+        return Completed(
+            exit_code=None if child.stopped else child.process.returncode,
+            stdout=stdout,
+            stderr=stderr,
+            files={} if child.stopped else _read_files(command),
+            stopped=child.stopped,
+            truncated=cut_out or cut_err,
+            started_at=started_at,
+            duration=self._clock.monotonic() - started,
+            pid=child.process.pid,
+        )
+
+    def _release(self, child: Child) -> None:
+        """Nobody waits for *child* any more: let go of it, and of all that it started."""
+        del self._live[child.run]
+        if not child.exited or child.group_survives():
+            # An output without end is stopped without asking.
+            oversized = child.stopped is StopReason.OUTPUT_TOO_LARGE
+            self._reaper.condemn(child, grace=0.0 if oversized else child.command.grace)
+        else:
+            _remove_folder(child.command.tmpdir)
+        child.close()
+        now = self._clock.monotonic()
+        if now - self._swept_at >= _SWEEP_SECONDS:
+            self._swept_at = now
+            self._reaper.sweep(grace=child.command.grace)
+
+    def _watch_sizes(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._group.start_soon(self._stop_oversized)
+
+    async def _stop_oversized(self) -> None:
+        try:
+            while self._live:
+                # Many children: check a little less often rather than spend a core on it.
+                await anyio.sleep(_SIZE_CHECK_SECONDS + len(self._live) * 2e-5)
+                for child in self._live.values():
+                    if child.stopped is None and child.oversized():
+                        child.stopped = StopReason.OUTPUT_TOO_LARGE
+                        child.scope.cancel()
+        finally:
+            self._watching = False
+
+    def _start_guardian(self) -> None:
+        """One small process that outlives this one and kills what it leaves behind."""
+        assert self._folder is not None
+        script = str(Path(guardian.__file__))
+        arguments = (self._registry, str(os.getpid()), self._folder)
+        with contextlib.suppress(OSError):  # as good as no guardian: everything else still holds
+            self._guardian = subprocess.Popen(
+                [sys.executable, "-I", "-S", script, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={},
+                cwd="/",
+                start_new_session=True,
+            )
+
+
+def _read_files(command: Command) -> dict[str, bytes]:
+    contents: dict[str, bytes] = {}
+    for name, path in command.read_files.items():
+        with contextlib.suppress(OSError), Path(path).open("rb") as file:
+            contents[name] = file.read(_MAX_READ_FILE)
+    return contents
+
+
+def _remove_folder(path: str) -> None:
+    try:
+        os.rmdir(path)  # noqa: PTH106  (nearly always empty)
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
