@@ -4,7 +4,7 @@ Nothing here reads a file or runs anything. A field left unsaid is filled from t
 tool, if leyline knows the tool, when the service is registered; else from ``DEFAULTS``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
@@ -104,7 +104,7 @@ class OutputConfig:
     total_tokens: str = ""
     requests: str = ""
     cost_usd: str = ""
-    files: Mapping[str, str] = field(factory=dict)
+    files: Mapping[str, str] = field(factory=dict[str, str])
 
 
 class FilesVia(StrEnum):
@@ -120,8 +120,13 @@ class FilesVia(StrEnum):
     INLINE = "inline"
 
 
-UNSAID: Final[Any] = type("Unsaid", (), {"__repr__": lambda _: "UNSAID"})()
-"""Stands for a field of ``ServiceConfig`` that was not given."""
+class _Unsaid:
+    def __repr__(self) -> str:
+        return "UNSAID"
+
+
+UNSAID: Final[Any] = _Unsaid()
+"""Stands for a field of ``ServiceConfig``, or a parameter, that was not given."""
 
 DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -206,7 +211,7 @@ class ServiceConfig:
     version_cmd: str = field(default=UNSAID, kw_only=True)
     files_via: FilesVia = field(default=UNSAID, kw_only=True)
     file_args: tuple[str, ...] = field(default=UNSAID, kw_only=True)
-    env: Mapping[str, str] = field(default=UNSAID, kw_only=True, repr=sorted)
+    env: Mapping[str, str] = field(default=UNSAID, kw_only=True, repr=lambda env: str(sorted(env)))
     unset_env: tuple[str, ...] = field(default=UNSAID, kw_only=True)
     output: OutputConfig = field(default=UNSAID, kw_only=True, repr=False)
     error_patterns: tuple[ErrorPattern, ...] = field(default=UNSAID, kw_only=True, repr=False)
@@ -222,11 +227,13 @@ class ServiceConfig:
                 unsaid.add(attribute.name)
                 object.__setattr__(self, attribute.name, DEFAULTS[attribute.name])
         for name in ("models", "file_args", "unset_env", "error_patterns"):
-            value = getattr(self, name)
-            if isinstance(value, list):
-                object.__setattr__(self, name, tuple(value))
+            self._convert(name, list, tuple)
         for name in ("quota_limits", "env", "exit_codes"):
-            value = getattr(self, name)
-            if isinstance(value, Mapping):  # a copy: the caller's dict may change, we may not
-                object.__setattr__(self, name, dict(value))
+            self._convert(name, Mapping, dict)  # a copy: the caller's may change, ours must not
         object.__setattr__(self, "unsaid", frozenset(unsaid))
+
+    def _convert(self, name: str, given: type, kept: Callable[[Any], Any]) -> None:
+        """Bring one field into its frozen shape; wrong types are left for the validation."""
+        value = getattr(self, name)
+        if isinstance(value, given):
+            object.__setattr__(self, name, kept(value))

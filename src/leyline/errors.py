@@ -1,11 +1,11 @@
 """Every error that leyline raises. An error of a call means that no process ran.
 
 LeylineError
-├─ ConfigError (ValueError)              a configuration is wrong; every problem, each with its path
+├─ ConfigError (ValueError)              a configuration is wrong; every problem with its path
 ├─ ServiceExistsError (ValueError)       registered twice under one name
 ├─ ServiceNotFoundError (LookupError)    no service of that name
 ├─ RegistryClosedError (RuntimeError)    the registry was closed
-├─ InvalidCallError (ValueError)         the call itself cannot be run; trying elsewhere may not help
+├─ InvalidCallError (ValueError)         the call itself cannot be run as it stands
 │  └─ PromptTooLargeError                too long for an argument of a command
 ├─ RejectedError                         nothing was started; safe to try elsewhere
 │  ├─ CommandNotFoundError               no such program, or it cannot be executed

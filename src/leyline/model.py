@@ -185,7 +185,7 @@ class Command:
     timeout: float | None = None
     grace: float = 2.0
     max_output: int = 32 * 2**20
-    read_files: Mapping[str, str] = field(factory=dict)
+    read_files: Mapping[str, str] = field(factory=dict[str, str])
 
 
 @frozen(kw_only=True)
@@ -202,7 +202,7 @@ class Completed:
     exit_code: int | None
     stdout: bytes = field(repr=False)
     stderr: bytes = field(repr=False)
-    files: Mapping[str, bytes] = field(factory=dict, repr=False)
+    files: Mapping[str, bytes] = field(factory=dict[str, bytes], repr=False)
     stopped: StopReason | None = None
     truncated: bool = False
     started_at: float = 0.0

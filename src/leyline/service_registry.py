@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from types import MappingProxyType, TracebackType
-from typing import Final
+from typing import Final, Self
+
+from attrs import evolve
 
 from leyline import health, services
 from leyline.calls import Service
@@ -59,7 +61,7 @@ class ServiceRegistry:
             registry.register(name, config)
         return registry
 
-    async def __aenter__(self) -> "ServiceRegistry":
+    async def __aenter__(self) -> Self:
         if self._closed or self._lifespan is not None:
             raise RegistryClosedError
         self._lifespan = await Lifespan(self._clock).__aenter__()
@@ -98,7 +100,7 @@ class ServiceRegistry:
         """
         if name in self._services and not replace:
             raise ServiceExistsError(name)
-        config = services.resolve(services.rename(config, name))
+        config = services.resolve(evolve(config, name=name))
         services.validate(config)
         self._services[name] = Service.prepare(config)
         self._board.forget(name)

@@ -87,9 +87,7 @@ class CommandTemplate:
                 if len(argv) > 1 and argv[-1].startswith("-"):
                     argv.pop()
             else:
-                argument = "".join(
-                    text + (values[name] if name else "") for text, name in pieces
-                )
+                argument = "".join(text + (values[name] if name else "") for text, name in pieces)
                 first_text, first_name = pieces[0]
                 if not first_text and first_name in ("prompt", "model"):
                     _refuse_option(service, first_name, argument)
@@ -120,8 +118,10 @@ def _pieces(word: str, placeholders: Sequence[str]) -> tuple[Piece, ...]:
     for text, name, spec, conversion in parsed:
         if name is not None and (name not in placeholders or spec or conversion):
             close = get_close_matches(name, placeholders, n=1)
-            hint = f'did you mean "{{{close[0]}}}"?' if close else "known: " + ", ".join(
-                f"{{{known}}}" for known in placeholders
+            hint = (
+                f'did you mean "{{{close[0]}}}"?'
+                if close
+                else "known: " + ", ".join(f"{{{known}}}" for known in placeholders)
             )
             raise ConfigError((f'unknown placeholder "{{{name}}}" in {word!r}; {hint}',))
         pieces.append((text, name))

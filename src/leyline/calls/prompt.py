@@ -24,7 +24,9 @@ def check(config: ServiceConfig, call: Call) -> None:
     if not folder.is_dir():
         raise InvalidCallError(config.name, f'working directory "{folder}" is not a directory')
     if call.files and not config.supports_files:
-        raise InvalidCallError(config.name, "this service takes no files; put the text in the prompt")
+        raise InvalidCallError(
+            config.name, "this service takes no files; put the text in the prompt"
+        )
     for name in call.files:
         _check_file(config.name, name, folder / name)
 
@@ -60,9 +62,7 @@ def _check_file(service: str, name: str, path: Path) -> None:
     try:
         path.open("rb").close()
     except OSError as error:
-        raise InvalidCallError(
-            service, f'file "{name}" cannot be read: {error.strerror}'
-        ) from None
+        raise InvalidCallError(service, f'file "{name}" cannot be read: {error.strerror}') from None
 
 
 def _reference(name: str) -> str:

@@ -160,5 +160,3 @@ def _encode(service: str, text: str) -> bytes:
             f"the prompt has a lone surrogate at position {error.start}, which no encoding can "
             "carry; decode its source with errors='replace'",
         ) from None
-
-

@@ -80,7 +80,7 @@ def _inspect(pid: str) -> Process | None:
         return None
     runs: tuple[str, ...] = ()
     with contextlib.suppress(OSError):  # another user's, or one that cannot be looked into
-        start, found, rest = (b"\0" + _read(f"/proc/{pid}/environ")).partition(_NEEDLE)
+        _, found, rest = (b"\0" + _read(f"/proc/{pid}/environ")).partition(_NEEDLE)
         if found:
             runs = tuple(rest.partition(b"\0")[0].decode("ascii", "replace").split("/"))
     return Process(int(pid), parent, group, session, runs)

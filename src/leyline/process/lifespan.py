@@ -1,6 +1,7 @@
 """The task group and the runner that a registry lives in, opened and closed as one."""
 
 from types import TracebackType
+from typing import Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -20,7 +21,7 @@ class Lifespan:
         self.group: TaskGroup = anyio.create_task_group()
         self.runner = Runner(self.group, clock)
 
-    async def __aenter__(self) -> "Lifespan":
+    async def __aenter__(self) -> Self:
         await self.group.__aenter__()
         return self
 

@@ -34,9 +34,7 @@ class _Condemned:
     tmpdir: str | None
 
     def members(self, processes: list[Process]) -> list[Process]:
-        return guardian.tree(
-            processes, lambda p: self.run in p.runs or p.session == self.leader
-        )
+        return guardian.tree(processes, lambda p: self.run in p.runs or p.session == self.leader)
 
     def leader_alive(self) -> bool:
         return self.child is not None and not self.child.exited

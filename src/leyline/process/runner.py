@@ -123,8 +123,13 @@ class Runner:
         finally:
             self._tidy()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing is left to end."""
+        return not self._live and self._reaper.idle
+
     async def _until_idle(self) -> None:
-        while self._live or not self._reaper.idle:
+        while not self.idle:
             await self._clock.sleep(0.005)
 
     def _tidy(self) -> None:

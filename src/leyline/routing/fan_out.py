@@ -29,7 +29,7 @@ async def fan_out(
             results[service] = await attempt(service)
         except LeylineError as error:
             results[service] = _refused(service, error)
-        except Exception as error:  # noqa: BLE001  (raised below, as itself and not in a group)
+        except Exception as error:  # raised below, as itself and not in a group
             unexpected.append(error)
             group.cancel_scope.cancel()
 
