@@ -1,0 +1,1 @@
+"""Every AI command-line tool behind one ``await``."""

@@ -1,0 +1,46 @@
+"""Errors carry data, pickle, and say what to do."""
+
+import pickle
+
+import pytest
+
+from leyline import errors
+from leyline.model import REMEDIES, ExecutionResult, Failure, FailureKind
+
+FAILED = ExecutionResult(
+    service="a", failure=Failure(kind=FailureKind.AUTH, message="key not valid")
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (errors.ConfigError(("a.b: wrong",), "f.yaml"), "a.b: wrong in f.yaml"),
+        (errors.ConfigError(("a: x", "b: y")), "2 problems:\n  a: x\n  b: y"),
+        (errors.ServiceExistsError("a"), 'service "a" is registered already'),
+        (errors.ServiceNotFoundError("gemni", ("gemini",)), 'did you mean "gemini"?'),
+        (errors.ServiceNotFoundError("x", ("gemini",)), "registered: gemini"),
+        (errors.ServiceNotFoundError("x"), "none is registered yet"),
+        (errors.RegistryClosedError(), "closed"),
+        (errors.InvalidCallError("a", "the prompt is empty"), "a: the prompt is empty"),
+        (errors.PromptTooLargeError("a", "too long"), "a: too long"),
+        (errors.CommandNotFoundError("a", "not found"), "a: not found"),
+        (errors.SpawnError("a", "no memory", 3.0), "a: no memory"),
+        (errors.AllServicesFailedError(), "no service could be tried"),
+        (
+            errors.AllServicesFailedError((FAILED, errors.SpawnError("b", "no memory"))),
+            "all 2 services failed:\n  a: auth: key not valid\n  b: no memory",
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_says_what_and_survives_a_pickle(error: Exception, text: str):
+    assert text in str(error)
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
+
+
+def test_every_kind_of_failure_has_a_remedy():
+    assert set(REMEDIES) == set(FailureKind)
