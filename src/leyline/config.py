@@ -75,8 +75,10 @@ class OutputConfig:
     text: The answer. A list is joined.
     model: The model that answered.
     succeeded: True where the tool itself says that the run went well, whatever the exit code.
+        Where it is given and not true, the run did not succeed: its output was cut off.
     failed: True where the tool itself says that it did not, whatever the exit code.
     error_message, error_status, error_code: The error's text, its HTTP status, its symbolic name.
+        Where any of them is found, the run failed.
     retry_after: Seconds to wait, or text that says so. until: Unix time, or text that says so.
     input_tokens: All tokens of the prompt, cached ones included.
     cached_tokens: Those of them read from a cache.
