@@ -2,7 +2,6 @@
 
 import functools
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -245,7 +244,7 @@ class ServiceRegistry:
                 Call(prompt=_LIVE_PROMPT, timeout=service.config.timeout_seconds),
                 lifespan.runner,
                 secret_variables=secret_variables,
-                queued_at=time.time(),
+                queued_at=self._clock.wall(),
             )
 
         report = await health.probe(

@@ -196,6 +196,12 @@ async def test_what_left_its_session_and_outlived_a_good_run_is_swept(
     assert not any(is_alive(pid) for pid in pids)
 
 
+async def test_what_outlived_a_good_run_is_swept_without_another_run(run: Run, tmp_path: Path):
+    path = tmp_path / "pids"
+    await run("/bin/sh", "-c", f"setsid sleep 604 & echo $! > {path}", grace=0.05)
+    await until_dead(await read_pids(path))
+
+
 async def test_the_folder_of_a_run_is_private_and_gone_afterwards(lifespan: Lifespan):
     workspace = lifespan.runner.workspace()
     script = f'stat -c %a "{workspace.tmpdir}"; mkdir -p "{workspace.tmpdir}/a/b"'

@@ -56,7 +56,7 @@ class Runner:
         self._folder: str | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
         self._watching = False
-        self._swept_at = -math.inf
+        self._sweeping = False
         self._closed = False
 
     def workspace(self) -> Workspace:
@@ -169,10 +169,18 @@ class Runner:
         else:
             _remove_folder(child.command.tmpdir)
         child.close()
-        now = self._clock.monotonic()
-        if now - self._swept_at >= _SWEEP_SECONDS:
-            self._swept_at = now
-            self._reaper.sweep(grace=child.command.grace)
+        if not self._sweeping:
+            with contextlib.suppress(RuntimeError):  # the group has ended; aclose has swept
+                self._group.start_soon(self._sweep_soon, child.command.grace)
+                self._sweeping = True
+
+    async def _sweep_soon(self, grace: float) -> None:
+        """What left its group and outlived its run ends without waiting for another run."""
+        try:
+            await anyio.sleep(_SWEEP_SECONDS)
+            self._reaper.sweep(grace=grace)
+        finally:
+            self._sweeping = False
 
     def _watch_sizes(self) -> None:
         if not self._watching:
