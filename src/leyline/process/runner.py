@@ -5,10 +5,8 @@ import itertools
 import math
 import os
 import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +19,7 @@ from leyline.errors import RegistryClosedError
 from leyline.model import Command, Completed, StopReason
 from leyline.process import capture, guardian
 from leyline.process.child import Child
+from leyline.process.folders import Folders
 from leyline.process.reaper import Reaper
 
 _SIZE_CHECK_SECONDS: Final = 0.01
@@ -53,7 +52,7 @@ class Runner:
         self._outer = os.environ.get(guardian.MARKER)
         self._live: dict[str, Child] = {}
         self._reaper = Reaper(group, clock, self._is_leftover)
-        self._folder: str | None = None
+        self._folders = Folders()
         self._guardian: subprocess.Popen[bytes] | None = None
         self._watching = False
         self._sweeping = False
@@ -63,12 +62,9 @@ class Runner:
         """A name and a folder for the next run."""
         if self._closed:
             raise RegistryClosedError
-        if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix="leyline-")
-        number = next(self._numbers)
-        run = f"{self._registry}.{number}"
+        run = f"{self._registry}.{next(self._numbers)}"
         marker = f"{self._outer}/{run}" if self._outer else run
-        return Workspace(run, f"{self._folder}/{number}", marker)
+        return Workspace(run, self._folders.name_one(), marker)
 
     async def run(self, service: str, workspace: Workspace, command: Command) -> Completed:
         """Run *command* and return what it left behind, also when it had to be stopped.
@@ -83,12 +79,12 @@ class Runner:
             raise RegistryClosedError
         if self._guardian is None:
             self._start_guardian()
-        os.mkdir(workspace.tmpdir, 0o700)  # noqa: PTH102  (on the hot path)
+        self._folders.make(workspace.tmpdir)
         started_at, started = self._clock.wall(), self._clock.monotonic()
         try:
             child = Child.start(workspace.run, service, command)
         except BaseException:
-            _remove_folder(workspace.tmpdir)
+            self._folders.give_back(workspace.tmpdir)
             raise
         self._live[child.run] = child
         try:
@@ -117,7 +113,7 @@ class Runner:
         try:
             with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSE_SECONDS):
                 await self._until_idle()
-                if self._folder is not None:
+                if self._folders.root is not None:
                     self._reaper.sweep(grace=0.0)
                 await self._until_idle()
         finally:
@@ -133,8 +129,7 @@ class Runner:
             await self._clock.sleep(0.005)
 
     def _tidy(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folders.remove_all()
         if self._guardian is not None:
             self._guardian.kill()
             self._guardian.communicate()
@@ -167,7 +162,7 @@ class Runner:
             oversized = child.stopped is StopReason.OUTPUT_TOO_LARGE
             self._reaper.condemn(child, grace=0.0 if oversized else child.command.grace)
         else:
-            _remove_folder(child.command.tmpdir)
+            self._folders.give_back(child.command.tmpdir)
         child.close()
         if not self._sweeping:
             with contextlib.suppress(RuntimeError):  # the group has ended; aclose has swept
@@ -201,9 +196,9 @@ class Runner:
 
     def _start_guardian(self) -> None:
         """One small process that outlives this one and kills what it leaves behind."""
-        assert self._folder is not None
+        assert self._folders.root is not None
         script = str(Path(guardian.__file__))
-        arguments = (self._registry, str(os.getpid()), self._folder)
+        arguments = (self._registry, str(os.getpid()), self._folders.root)
         with contextlib.suppress(OSError):  # as good as no guardian: everything else still holds
             self._guardian = subprocess.Popen(
                 [sys.executable, "-I", "-S", script, *arguments],
@@ -222,10 +217,3 @@ def _read_files(command: Command) -> dict[str, bytes]:
         with contextlib.suppress(OSError), Path(path).open("rb") as file:
             contents[name] = file.read(_MAX_READ_FILE)
     return contents
-
-
-def _remove_folder(path: str) -> None:
-    try:
-        os.rmdir(path)  # noqa: PTH106  (nearly always empty)
-    except OSError:
-        shutil.rmtree(path, ignore_errors=True)
