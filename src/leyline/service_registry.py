@@ -100,7 +100,6 @@ class ServiceRegistry:
         if name in self._services and not replace:
             raise ServiceExistsError(name)
         config = services.resolve(evolve(config, name=name))
-        services.validate(config)
         self._services[name] = Service.prepare(config)
         self._board.forget(name)
 
@@ -168,9 +167,11 @@ class ServiceRegistry:
         """Run one prompt on several services at the same time; parameters as for ``execute``.
 
         Returns one result per service, in the order given. Never raises for one of them: where
-        nothing could be started, the result's failure says why.
+        nothing could be started, the result's failure says why. Raises RegistryClosedError.
         Cancellation: stops them all.
         """
+        if self._closed:
+            raise RegistryClosedError
         ask = functools.partial(
             self.execute, prompt=prompt, files=files, model=model, timeout=timeout, cwd=cwd
         )

@@ -121,6 +121,15 @@ def test_exit_1_with_text_is_a_failure():
     assert (kind(outcome), outcome.text) == (FailureKind.CRASHED, "")
 
 
+@pytest.mark.parametrize("answer", ["plain words", '{"an": "answer"}', "[1, 2]", '"quoted"'])
+def test_auto_takes_an_answer_for_text_unless_it_looks_like_the_tools_output(answer: str):
+    output = evolve(JSON.output, format=OutputFormat.AUTO, succeeded="out.ok")
+    config = evolve(JSON, output=output)
+    assert read(config, answer).text == answer
+    assert read(config, {"ok": True, "text": "x"}).text == "x"
+    assert kind(read(config, {"error": {"message": "slow down"}})) is FailureKind.RATE_LIMITED
+
+
 def test_our_own_stop_comes_before_everything_else():
     error = {"text": "x", "error": {"message": "slow down"}}
     for reason, expected in [

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from leyline.errors import CommandNotFoundError, SpawnError
-from leyline.process import child_environment, find_program
+from leyline.process import child_environment
+from leyline.program import find_program
 from tests.process.conftest import Run
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,8 @@ from leyline.config import ServiceConfig
 from leyline.errors import InvalidCallError
 from leyline.model import Call, Command, Completed, ExecutionResult
 from leyline.outcome import OutcomeReader
-from leyline.process import MARKER, Runner, Workspace, child_environment, find_program
+from leyline.process import MARKER, Runner, Workspace, child_environment
+from leyline.program import find_program
 from leyline.template import CommandTemplate
 
 _CHECK_OUTPUT_BYTES = 64 * 1024
@@ -82,6 +83,7 @@ class Service:
     ) -> Command:
         config = self.config
         environment = self._environment(workspace, secret_variables)
+        encoded = _encode(config.name, text)
         argv = self.template.fill(
             config.name,
             command=config.command,
@@ -93,7 +95,7 @@ class Service:
         program = find_program(config.name, argv[0], path=environment.get("PATH"))
         return Command(
             argv=(program, *argv[1:]),
-            stdin=b"" if self.template.takes_prompt else _encode(config.name, text),
+            stdin=b"" if self.template.takes_prompt else encoded,
             env=environment,
             tmpdir=workspace.tmpdir,
             cwd=call.cwd,

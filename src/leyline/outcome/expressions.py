@@ -80,8 +80,7 @@ def _text(value: Any) -> str:
         if isinstance(item, str):
             parts.append(item)
         elif isinstance(item, list):
-            items: list[Any] = item
-            stack.extend(reversed(items))
+            stack.extend(item[::-1])
         elif isinstance(item, int | float) and not isinstance(item, bool):
             parts.append(str(item))
     return "".join(parts)

@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from leyline.config import ServiceConfig
+from leyline.config import OutputFormat, ServiceConfig
 from leyline.model import Completed, Failure, FailureKind, StopReason, Usage
 from leyline.outcome.classification import Classifier, Evidence, Verdict
 from leyline.outcome.document import Document, read_document
@@ -26,6 +26,9 @@ _LIMITED: Final = (
     FailureKind.OVERLOADED,
 )
 """Kinds for which a service may say when it will answer again."""
+
+_TELLING: Final = ("text", "succeeded", "failed", "error_message", "error_status", "error_code")
+"""What finds something in the output of every run that is written as the preset says."""
 
 
 @frozen(kw_only=True)
@@ -53,6 +56,7 @@ class _Run:
     stdout: str
     stderr: str
     document: Document
+    expressions: Expressions
     now: float
 
 
@@ -83,11 +87,15 @@ class OutcomeReader:
         stderr = _decode(completed.stderr, secrets)
         files = {name: _decode(content, secrets) for name, content in completed.files.items()}
         document = read_document(stdout, stderr, files, self._format)
-        run = _Run(completed, stdout, stderr, document, now)
+        expressions = self._expressions
+        if self._format is OutputFormat.AUTO and not self._fits(document):
+            document = read_document(stdout, stderr, files, OutputFormat.TEXT)
+            expressions = Expressions({})
+        run = _Run(completed, stdout, stderr, document, expressions, now)
         text = self._text(run)
         failure = self._stopped(run) or self._failed(run) or self._unanswered(run, text)
         answer = text if failure is None else ""
-        reported = self._expressions.text("model", document.root)
+        reported = expressions.text("model", document.root)
         return Outcome(
             text=answer,
             model=reported or model,
@@ -97,10 +105,17 @@ class OutcomeReader:
             stderr=stderr,
         )
 
+    def _fits(self, document: Document) -> bool:
+        """Whether *document* is what the tool writes, rather than an answer that is JSON."""
+        return not document.is_text and any(
+            self._expressions.value(name, document.root) not in (None, False, "", [])
+            for name in _TELLING
+        )
+
     def _text(self, run: _Run) -> str:
-        if run.document.is_text or "text" not in self._expressions:
+        if run.document.is_text or "text" not in run.expressions:
             return run.stdout.rstrip()
-        return self._expressions.text("text", run.document.root)
+        return run.expressions.text("text", run.document.root)
 
     def _stopped(self, run: _Run) -> Failure | None:
         """We ended it: whatever it wrote or returned after that means nothing."""
@@ -123,7 +138,7 @@ class OutcomeReader:
 
     def _failed(self, run: _Run) -> Failure | None:
         """The tool says that it failed, or its exit code does and it says nothing else."""
-        root, expressions = run.document.root, self._expressions
+        root, expressions = run.document.root, run.expressions
         succeeded = expressions.true("succeeded", root)
         error = expressions.text("error_message", root)
         code = expressions.text("error_code", root)
@@ -149,7 +164,7 @@ class OutcomeReader:
         failure = Failure(kind=verdict.kind, message=message)
         if verdict.kind not in _LIMITED:
             return failure
-        root, expressions = run.document.root, self._expressions
+        root, expressions = run.document.root, run.expressions
         waiting = (
             read_waiting(
                 expressions.value("retry_after", root), expressions.value("until", root), run.now
@@ -161,7 +176,7 @@ class OutcomeReader:
 
     def _unanswered(self, run: _Run, text: str) -> Failure | None:
         """No error anywhere, and yet no answer that can be believed."""
-        document, expressions = run.document, self._expressions
+        document, expressions = run.document, run.expressions
         if "succeeded" in expressions:
             finished = expressions.true("succeeded", document.root)
         else:
@@ -181,9 +196,9 @@ class OutcomeReader:
         return None
 
     def _usage(self, run: _Run, prompt: str, answer: str, failure: Failure | None) -> Usage:
-        root, count = run.document.root, self._expressions.count
+        root, count = run.document.root, run.expressions.count
         requests = count("requests", root)
-        cost = self._expressions.number("cost_usd", root)
+        cost = run.expressions.number("cost_usd", root)
         given = {name: count(f"{name}_tokens", root) for name in ("input", "output", "total")}
         if any(value is not None for value in given.values()):
             read, written = given["input"] or 0, given["output"] or 0

@@ -3,7 +3,6 @@
 from leyline.process.environment import child_environment
 from leyline.process.guardian import MARKER
 from leyline.process.lifespan import Lifespan
-from leyline.process.program import find_program
 from leyline.process.runner import Runner, Workspace
 
-__all__ = ["MARKER", "Lifespan", "Runner", "Workspace", "child_environment", "find_program"]
+__all__ = ["MARKER", "Lifespan", "Runner", "Workspace", "child_environment"]

@@ -8,6 +8,7 @@ from leyline.errors import (
     CommandNotFoundError,
     InvalidCallError,
     LeylineError,
+    RegistryClosedError,
     ServiceNotFoundError,
 )
 from leyline.model import ExecutionResult, Failure, FailureKind
@@ -47,6 +48,8 @@ def _refused(service: str, error: LeylineError) -> ExecutionResult:
             kind = FailureKind.NOT_FOUND
         case InvalidCallError():
             kind = FailureKind.BAD_REQUEST
+        case RegistryClosedError():
+            kind = FailureKind.CANCELLED
         case _:
             kind = FailureKind.CRASHED
     return ExecutionResult(

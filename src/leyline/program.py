@@ -2,17 +2,22 @@
 
 import os
 import shutil
+import sysconfig
 from pathlib import Path
 
 from leyline.errors import CommandNotFoundError
 
 
 def find_program(service: str, command: str, *, path: str | None = None) -> str:
-    """The absolute path of *command*, a name on *path* (default: PATH) or a path.
+    """The absolute path of *command*: a path, or a name on *path* (default: PATH).
 
+    A name is looked for beside this Python last, where tools of the same virtual environment are
+    although it is not activated.
     Raises CommandNotFoundError that says which of the usual mistakes it is.
     """
     found = shutil.which(command, path=path)
+    if not found and os.sep not in command:
+        found = shutil.which(command, path=sysconfig.get_path("scripts"))
     if found:
         return os.path.abspath(found)  # noqa: PTH100  (resolve() would follow links)
     raise CommandNotFoundError(service, _why_not(command))

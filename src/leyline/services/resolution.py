@@ -1,0 +1,90 @@
+"""From what was said of a service to all that is known of it."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import evolve, fields
+
+from leyline.config import OutputFormat, ServiceConfig
+from leyline.errors import ConfigError
+from leyline.services.presets import preset_for, read_preset
+
+_OF_THE_TEMPLATE: Final = ("files_via", "file_args")
+"""What belongs to the preset's own command line, and says nothing of another one."""
+
+
+def resolve(config: ServiceConfig) -> ServiceConfig:
+    """*config* with everything it leaves unsaid taken from the preset of its tool.
+
+    ``env`` and ``exit_codes`` are merged, ``error_patterns`` are asked before the preset's. A
+    ``command_template`` of its own takes over the preset's ``output`` only as far as the output
+    still looks like it.
+    Raises ConfigError with every problem of *config*, each with its path.
+    """
+    said = {
+        attribute.name: getattr(config, attribute.name)
+        for attribute in fields(ServiceConfig)
+        if attribute.name not in config.unsaid and attribute.name != "unsaid"
+    }
+    return build(config.name, said, f"services.{config.name}")
+
+
+def build(name: str, given: Mapping[str, Any], path: str) -> ServiceConfig:
+    """The resolved service *name*, of which *given* says something.
+
+    Raises ConfigError with every problem, each with its *path*.
+    """
+    # cattrs takes its time to load; a program that registers nothing need not wait for it
+    from leyline.services.structure import structure_fields  # noqa: PLC0415
+    from leyline.services.validation import problems_of  # noqa: PLC0415
+
+    said, problems = structure_fields(given, path)
+    preset: str | None = None
+    try:
+        preset = preset_for(said.get("command", name), said.get("preset"), path)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    base: Mapping[str, Any] = _preset_fields(preset) if preset else {}
+    if said.get("name", name) != name:
+        problems.append(f'{path}.name: must be "{name}", as the service is called')
+    if "command" not in given and "command" not in base:
+        problems.append(f"{path}.command: is missing; set it to the name or path of a program")
+    merged: dict[str, Any] = {"command": name, **_merged(base, said), "name": name}
+    config = ServiceConfig(**merged)
+    wrong = [problem.split(":", 1)[0] for problem in problems]
+    problems += [
+        problem
+        for problem in problems_of(config, path)
+        if not any(problem.startswith(where) for where in wrong)
+    ]
+    if problems:
+        raise ConfigError(tuple(problems))
+    return config
+
+
+@functools.cache
+def _preset_fields(name: str) -> Mapping[str, Any]:
+    from leyline.services.structure import structure_fields  # noqa: PLC0415
+
+    said, problems = structure_fields(read_preset(name), f"presets.{name}")
+    if problems:
+        raise ConfigError(tuple(problems))
+    return said
+
+
+def _merged(base: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**base, **said}
+    if "command_template" in said:
+        for name in _OF_THE_TEMPLATE:
+            if name not in said:
+                merged.pop(name, None)
+        if "output" in base and "output" not in said:
+            merged["output"] = evolve(base["output"], format=OutputFormat.AUTO)
+    for name in ("env", "exit_codes"):
+        if name in base and name in said:
+            merged[name] = {**base[name], **said[name]}
+    if "error_patterns" in base and "error_patterns" in said:
+        both = (*said["error_patterns"], *base["error_patterns"])
+        merged["error_patterns"] = tuple(dict.fromkeys(both))
+    return merged

@@ -1,0 +1,70 @@
+"""A call is checked before anything starts, and its files go in as the tool takes them."""
+
+from pathlib import Path
+
+import pytest
+
+from leyline.calls.prompt import check, compose
+from leyline.config import FilesVia, ServiceConfig
+from leyline.errors import InvalidCallError
+from leyline.model import Call
+
+PLAIN = ServiceConfig("svc", "svc")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a.txt").write_text("text of a\n")
+    (tmp_path / "b c.txt").write_text("text of b")
+    (tmp_path / "binary").write_bytes(b"\xff\x00")
+    (tmp_path / "sub").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("config", "call", "message"),
+    [
+        (PLAIN, Call(prompt=""), "prompt is empty"),
+        (PLAIN, Call(prompt=" \t\n"), "prompt is empty"),
+        (ServiceConfig("svc", "x", models=("big",)), Call(prompt="x", model="bog"), '"big"'),
+        (ServiceConfig("svc", "x", models=("big",)), Call(prompt="x", model="q"), "known: big"),
+        (PLAIN, Call(prompt="x", timeout=0.0), "positive number of seconds"),
+        (PLAIN, Call(prompt="x", timeout=float("nan")), "positive number of seconds"),
+        (PLAIN, Call(prompt="x", cwd="/no/such"), "working directory"),
+        (PLAIN, Call(prompt="x", files=("gone",)), 'file "gone" does not exist'),
+        (PLAIN, Call(prompt="x", files=("sub",)), "is a directory; name the files in it"),
+        (ServiceConfig("svc", "x", supports_files=False), Call(prompt="x", files=("a.txt",)), "no"),
+    ],
+)
+def test_mistakes_that_can_be_known_are_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, config: ServiceConfig, call: Call, message: str
+):
+    monkeypatch.chdir(folder)
+    with pytest.raises(InvalidCallError, match=message):
+        check(config, call)
+
+
+def test_a_good_call_passes(folder: Path):
+    check(PLAIN, Call(prompt="x", files=("a.txt", str(folder / "b c.txt")), cwd=str(folder)))
+    check(PLAIN, Call(prompt="x", model="any", timeout=None))
+
+
+@pytest.mark.parametrize(
+    ("via", "text"),
+    [
+        (FilesVia.ARGUMENT, "look"),
+        (FilesVia.REFERENCE, "look\n\n@a.txt @b\\ c.txt"),
+        (FilesVia.INLINE, "look\n\n--- a.txt ---\ntext of a\n\n\n--- b c.txt ---\ntext of b"),
+    ],
+)
+def test_files_go_in_as_the_tool_takes_them(folder: Path, via: FilesVia, text: str):
+    config = ServiceConfig("svc", "x", files_via=via)
+    call = Call(prompt="look", files=("a.txt", "b c.txt"), cwd=str(folder))
+    assert compose(config, call) == text
+    assert compose(config, Call(prompt="look")) == "look"
+
+
+def test_a_file_that_is_not_text_cannot_be_put_into_a_prompt(folder: Path):
+    config = ServiceConfig("svc", "x", files_via=FilesVia.INLINE)
+    with pytest.raises(InvalidCallError, match="is not text"):
+        compose(config, Call(prompt="look", files=("binary",), cwd=str(folder)))

@@ -1,0 +1,104 @@
+"""What leyline knows of each tool, and how it meets what the user says."""
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from leyline.config import AuthMethod, ErrorPattern, FilesVia, OutputFormat, ServiceConfig
+from leyline.errors import ConfigError
+from leyline.model import FailureKind
+from leyline.services import discover, from_mapping, preset_names, resolve
+from leyline.template import CommandTemplate
+
+NAMES = ("gemini", "claude", "codex", "qwen", "llm", "opencode", "copilot", "vibe", "local")
+
+
+def test_the_nine_tools_are_known_in_their_order():
+    assert preset_names() == NAMES
+    files = resources.files("leyline.services").joinpath("presets").iterdir()
+    assert {file.name for file in files if file.is_file()} == {f"{name}.toml" for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_is_valid_and_takes_the_prompt_on_standard_input(name: str):
+    config = from_mapping({name: None}, environ={})[name]
+    assert config.display_name
+    assert config.version_cmd
+    assert config.auth_method in list(AuthMethod)
+    assert config.output.format is not OutputFormat.TEXT
+    assert not CommandTemplate.parse(config.command_template).takes_prompt
+
+
+def test_a_tool_is_recognised_by_the_name_of_its_program():
+    for command in ("gemini", "/opt/bin/gemini", "./gemini"):
+        config = resolve(ServiceConfig("mine", command))
+        assert (config.command, config.display_name) == (command, "Gemini CLI")
+    assert resolve(ServiceConfig("mine", "leyline-local")).display_name
+    unknown = resolve(ServiceConfig("gemini", "mytool"))
+    assert unknown.command_template == "{command} -p {prompt}"
+
+
+def test_a_preset_can_be_asked_for_or_refused():
+    assert resolve(ServiceConfig("x", "my-gemini", preset="gemini")).output.text
+    assert not resolve(ServiceConfig("x", "gemini", preset="")).output.text
+    with pytest.raises(ConfigError, match='unknown preset "gemin"'):
+        resolve(ServiceConfig("x", "gemini", preset="gemin"))
+
+
+def test_what_the_user_says_wins_also_where_it_is_the_default():
+    config = resolve(ServiceConfig("g", "gemini", auth_method="none", timeout_seconds=60.0))
+    assert (config.auth_method, config.timeout_seconds) == ("none", 60.0)
+    assert config.auth_env_var == "GEMINI_API_KEY"
+
+
+def test_variables_and_exit_codes_are_merged_and_patterns_asked_first():
+    preset = resolve(ServiceConfig("g", "gemini"))
+    mine = ErrorPattern(kind=FailureKind.SERVER, match="mine")
+    name = next(iter(preset.env))
+    config = resolve(
+        ServiceConfig(
+            "g",
+            "gemini",
+            env={name: "other", "MORE": "1"},
+            exit_codes={41: FailureKind.SERVER},
+            error_patterns=(mine,),
+        )
+    )
+    assert config.env == {**preset.env, name: "other", "MORE": "1"}
+    assert config.exit_codes == {**preset.exit_codes, 41: FailureKind.SERVER}
+    assert config.error_patterns == (mine, *preset.error_patterns)
+
+
+def test_a_command_line_of_its_own_takes_its_files_and_output_as_they_come():
+    config = resolve(ServiceConfig("g", "gemini", command_template="gemini -p '{prompt}' {files}"))
+    assert config.files_via is FilesVia.ARGUMENT
+    assert config.file_args == ("@{file}",)
+    assert config.output.format is OutputFormat.AUTO
+    assert config.exit_codes
+
+
+def test_words_become_enums_also_when_given_in_code():
+    config = resolve(ServiceConfig("x", "x", files_via="inline"))  # type: ignore[arg-type]
+    assert config.files_via is FilesVia.INLINE
+
+
+def test_the_tools_that_are_installed_are_found(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path / "none"))
+    assert discover() == ()
+    for name in ("qwen", "gemini", "other"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "claude").write_text("not executable")
+    assert [(t.name, t.program) for t in discover()] == [
+        ("gemini", str(tmp_path / "gemini")),
+        ("qwen", str(tmp_path / "qwen")),
+    ]
+
+
+def test_tools_of_this_virtual_environment_are_found_though_it_is_not_activated(
+    tmp_path: Path, monkeypatch
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "local" in [tool.name for tool in discover()]
