@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from attrs import asdict, frozen
 
@@ -79,11 +79,15 @@ def _text(value: Any) -> str:
         item = stack.pop()
         if isinstance(item, str):
             parts.append(item)
-        elif isinstance(item, list):
+        elif _is_list(item):
             stack.extend(item[::-1])
         elif isinstance(item, int | float) and not isinstance(item, bool):
             parts.append(str(item))
     return "".join(parts)
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _number(value: Any) -> float | None:
