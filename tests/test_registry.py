@@ -449,6 +449,35 @@ async def test_the_monitor_checks_by_itself_and_ends_with_the_registry(tmp_path)
     assert count.read_text() == seen
 
 
+async def test_a_monitor_needs_a_block_and_an_interval():
+    registry = ServiceRegistry()
+    with pytest.raises(RegistryClosedError):
+        registry.start_health_monitor()
+    async with registry:
+        with pytest.raises(ValueError, match="positive number of seconds"):
+            registry.start_health_monitor(interval=0)
+
+
+async def test_what_a_replaced_service_did_is_not_held_against_its_successor():
+    async with ServiceRegistry() as registry:
+        registry.register("svc", shell("sleep 0.5; echo not logged in: 401 >&2; exit 1"))
+        async with anyio.create_task_group() as group:
+            group.start_soon(registry.execute, "svc", "hi")
+            await anyio.sleep(0.1)
+            registry.register("svc", shell("echo hi"), replace=True)
+        assert registry.health("svc").status is HealthStatus.UNKNOWN
+
+
+async def test_a_limit_met_by_a_live_check_is_kept_until_its_time():
+    async with ServiceRegistry() as registry:
+        registry.register("svc", shell("echo 429 try again in 1h >&2; exit 1"))
+        report = await registry.health_check("svc", live=True)
+        assert report.status is HealthStatus.DEGRADED
+        known = registry.health("svc")
+    assert (known.status, bool(known)) == (HealthStatus.DEGRADED, True)
+    assert "1h" in known.reason
+
+
 async def test_a_live_check_asks_a_real_prompt():
     async with ServiceRegistry() as registry:
         registry.register("good", shell("cat"))

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -148,7 +148,8 @@ class ServiceRegistry:
                 secret_variables=self._secret_variables(),
                 queued_at=queued_at,
             )
-        self._board.observe(service, result, self._clock.wall())
+        if self._registered(chosen):
+            self._board.observe(service, result, self._clock.wall())
         return result
 
     execute_async = execute
@@ -182,14 +183,15 @@ class ServiceRegistry:
 
         live: Also send a real prompt, which costs what a prompt costs.
 
-        Returns a report that is true if the service is usable and says why if not. Callers at
-        the same time share one check. Raises ServiceNotFoundError, RegistryClosedError.
+        Returns a report that is true if the service is usable and says why if not. Inside
+        ``async with``, callers at the same time share one check.
+        Raises ServiceNotFoundError, RegistryClosedError.
         Cancellation: the check goes on for the other callers; without any, it is stopped.
         """
         service = self._service(name)
         async with self._open_lifespan() as lifespan:
             return await self._checks.run(
-                (name, live, id(lifespan.group)),
+                (service, live, lifespan.group),
                 functools.partial(self._probe, service, lifespan, live=live),
                 lifespan.group,
             )
@@ -217,8 +219,11 @@ class ServiceRegistry:
         """Check every service about each *interval* seconds until the registry is closed.
 
         Unhealthy ones are asked again after 5 s, then less and less often. Only inside
-        ``async with``: raises RegistryClosedError elsewhere.
+        ``async with``: raises RegistryClosedError elsewhere, ValueError if *interval* is not
+        positive.
         """
+        if not interval > 0:
+            raise ValueError(f"interval must be a positive number of seconds, got {interval}")
         if self._lifespan is None:
             raise RegistryClosedError
         self._lifespan.group.start_soon(
@@ -241,17 +246,22 @@ class ServiceRegistry:
             )
 
         async def ask() -> ExecutionResult:
-            return await service.execute(
+            result = await service.execute(
                 Call(prompt=_LIVE_PROMPT, timeout=service.config.timeout_seconds),
                 lifespan.runner,
                 secret_variables=secret_variables,
                 queued_at=self._clock.wall(),
             )
+            limited = result.failure is not None and result.failure.kind in health.LIMITED
+            if limited and self._registered(service):  # a report does not say until when
+                self._board.observe(service.config.name, result, self._clock.wall())
+            return result
 
         report = await health.probe(
             service.config, run, environ=os.environ, live=ask if live else None, clock=self._clock
         )
-        self._board.record(report, self._clock.wall())
+        if self._registered(service):
+            self._board.record(report, self._clock.wall())
         return report
 
     def _service(self, name: str) -> Service:
@@ -259,6 +269,10 @@ class ServiceRegistry:
             return self._services[name]
         except KeyError:
             raise ServiceNotFoundError(name, tuple(self._services)) from None
+
+    def _registered(self, service: Service) -> bool:
+        """Whether *service* has been neither replaced nor removed since it was looked up."""
+        return self._services.get(service.config.name) is service
 
     def _secret_variables(self) -> frozenset[str]:
         return frozenset(
@@ -268,7 +282,7 @@ class ServiceRegistry:
         )
 
     @asynccontextmanager
-    async def _open_lifespan(self) -> AsyncIterator[Lifespan]:
+    async def _open_lifespan(self) -> AsyncGenerator[Lifespan, None]:
         """The registry's own lifespan, or one for this call alone."""
         if self._closed:
             raise RegistryClosedError

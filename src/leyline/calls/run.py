@@ -17,7 +17,7 @@ from leyline.template import CommandTemplate
 _CHECK_OUTPUT_BYTES = 64 * 1024
 
 
-@frozen
+@frozen(eq=False)
 class Service:
     """A service made ready at its registration: nothing is parsed again when it is called."""
 

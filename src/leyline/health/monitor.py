@@ -1,5 +1,6 @@
 """Checks of many services: all at once, and again and again."""
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
@@ -7,7 +8,13 @@ from random import Random
 import anyio
 
 from leyline.clock import Clock
-from leyline.errors import LeylineError
+from leyline.errors import (
+    CommandNotFoundError,
+    LeylineError,
+    RegistryClosedError,
+    SpawnError,
+)
+from leyline.health.gather import gather
 from leyline.health.schedule import Schedule
 from leyline.health.wording import reason_of
 from leyline.model import HealthReport, HealthStatus
@@ -26,40 +33,35 @@ async def check_all(
 ) -> dict[str, HealthReport]:
     """Check every service at the same time; the reports in the order of *names*.
 
-    A check that raises LeylineError becomes an unhealthy report with the reason; any other
-    exception ends all checks and is raised as it is. Cancellation cancels all checks.
+    A check that raises LeylineError becomes a report with the reason. RegistryClosedError, and
+    any other exception, ends all checks and is raised as itself. Cancellation cancels all checks.
 
     limit: Checks at the same time. on_report: Called with each report as it comes.
     """
-    reports: dict[str, HealthReport] = {}
-    errors: list[Exception] = []
     slots = anyio.CapacityLimiter(limit)
 
-    async def check(name: str) -> None:
-        try:
-            async with slots:
-                report = await _reported(name, check_one)
-            reports[name] = report
-            if on_report is not None:
-                on_report(report)
-        except Exception as error:  # noqa: BLE001  (raised below, where no group wraps it)
-            errors.append(error)
-            group.cancel_scope.cancel()
+    async def check(name: str) -> HealthReport:
+        async with slots:
+            report = await _reported(name, check_one)
+        if on_report is not None:
+            on_report(report)
+        return report
 
-    async with anyio.create_task_group() as group:
-        for name in dict.fromkeys(names):
-            group.start_soon(check, name)
-    if errors:
-        raise errors[0]
-    return {name: reports[name] for name in names}
+    return await gather({name: functools.partial(check, name) for name in names})
 
 
 async def _reported(name: str, check_one: CheckOne) -> HealthReport:
     try:
         return await check_one(name)
+    except RegistryClosedError:
+        raise
     except LeylineError as error:
+        own_fault = isinstance(error, SpawnError)  # which says nothing of the service
         return HealthReport(
-            service=name, status=HealthStatus.UNHEALTHY, reason=reason_of(error)
+            service=name,
+            status=HealthStatus.UNKNOWN if own_fault else HealthStatus.UNHEALTHY,
+            installed=False if isinstance(error, CommandNotFoundError) else None,
+            reason=reason_of(error),
         )
 
 

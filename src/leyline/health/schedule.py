@@ -7,8 +7,8 @@ from attrs import define, field
 from attrs.validators import and_, ge, gt, lt
 
 _BACKOFF_FIRST: Final = 5.0
-_BACKOFF_MAX: Final = 240.0
-"""With the jitter and the check itself still under the 300 s after which the board forgets, so
+_BACKOFF_MAX: Final = 200.0
+"""With the jitter and a check that hangs still under the 300 s after which the board forgets, so
 that a service known to be down does not become unknown, and usable, between two checks."""
 
 
@@ -31,7 +31,7 @@ class Schedule:
         return self.rng.uniform(0.0, self.jitter * self.interval)
 
     def after(self, *, usable: bool) -> float:
-        """Seconds before the next check: 5 after the first failure, doubling up to 240."""
+        """Seconds before the next check: 5 after the first failure, doubling up to 200."""
         if usable:
             self._failures = 0
             delay = self.interval

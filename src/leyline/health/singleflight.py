@@ -18,14 +18,13 @@ T = TypeVar("T")
 class _Flight(Generic[T]):
     """One run under way.
 
-    results: The one result, once it is there. error: What it raised instead.
+    results: The one result, once it is there. error, traceback: What it raised instead.
     """
 
-    group: TaskGroup
     scope: anyio.CancelScope = Factory(anyio.CancelScope)
     done: anyio.Event = Factory(anyio.Event)
     waiters: int = 0
-    results: list[T] = field(factory=list)
+    results: list[T] = field(factory=list[T])
     error: Exception | None = None
     traceback: TracebackType | None = None
 
@@ -42,26 +41,25 @@ class SingleFlight(Generic[T]):
     async def run(self, key: Hashable, fn: Callable[[], Awaitable[T]], group: TaskGroup) -> T:
         """The result of *fn*, started in *group* unless a run for *key* is under way.
 
-        An exception of *fn* is raised in every caller as it is, and never in *group*.
-        A cancelled caller leaves alone; with the last one the run is cancelled too. Where
-        another caller's group took the run down with it, a new one is started in *group*.
+        key: Callers that share a key share the group too: the run lives in the first one's.
 
-        Raises RegistryClosedError if *group* itself was cancelled under the run.
+        An exception of *fn* is raised in every caller as itself, and never in *group*.
+        Cancellation: the caller leaves alone; with the last one the run is cancelled too.
+        Raises RegistryClosedError if *group* was cancelled under the run.
         """
-        while True:
-            flight = self._flights.get(key)
-            if flight is None:
-                flight = _Flight[T](group)
-                group.start_soon(self._fly, key, flight, fn)
-                self._flights[key] = flight
-            await self._wait(key, flight)
-            if flight.error is not None:
-                # Each raise adds its frames to the traceback; begin again from that of the run.
-                raise flight.error.with_traceback(flight.traceback)
-            if flight.results:
-                return flight.results[0]
-            if flight.group is group:
-                raise RegistryClosedError
+        await checkpoint_if_cancelled()  # who has left already starts nothing
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = _Flight[T]()
+            group.start_soon(self._fly, key, flight, fn)
+            self._flights[key] = flight
+        await self._wait(key, flight)
+        if flight.error is not None:
+            # Each raise adds its frames to the traceback; begin again from that of the run.
+            raise flight.error.with_traceback(flight.traceback)
+        if not flight.results:
+            raise RegistryClosedError
+        return flight.results[0]
 
     async def _wait(self, key: Hashable, flight: _Flight[T]) -> None:
         flight.waiters += 1
@@ -73,14 +71,11 @@ class SingleFlight(Generic[T]):
                 self._forget(key, flight)
                 flight.scope.cancel()
 
-    async def _fly(
-        self, key: Hashable, flight: _Flight[T], fn: Callable[[], Awaitable[T]]
-    ) -> None:
+    async def _fly(self, key: Hashable, flight: _Flight[T], fn: Callable[[], Awaitable[T]]) -> None:
         try:
             with flight.scope:
-                await checkpoint_if_cancelled()  # everybody may have left before it began
                 flight.results.append(await fn())
-        except Exception as error:  # noqa: BLE001  (it belongs to the callers, not to the group)
+        except Exception as error:
             flight.error = error
             flight.traceback = error.__traceback__
         finally:

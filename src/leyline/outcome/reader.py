@@ -15,10 +15,13 @@ from leyline.model import Completed, Failure, FailureKind, StopReason, Usage
 from leyline.outcome.classification import Classifier, Evidence, Verdict
 from leyline.outcome.document import Document, read_document
 from leyline.outcome.expressions import Expressions
-from leyline.outcome.redaction import redact
 from leyline.outcome.tokens import estimate_tokens
 from leyline.outcome.waiting import find_waiting, read_waiting
-from leyline.outcome.wording import last_lines, one_line
+from leyline.redaction import redact
+from leyline.wording import last_lines, one_line
+
+_LONGEST: Final = 500
+"""Characters of a message."""
 
 _LIMITED: Final = (
     FailureKind.RATE_LIMITED,
@@ -157,9 +160,9 @@ class OutcomeReader:
         return self._failure(run, verdict, "") if verdict else None
 
     def _failure(self, run: _Run, verdict: Verdict, error: str) -> Failure:
-        message = one_line(error) or last_lines(run.stderr)
+        message = one_line(error, _LONGEST) or last_lines(run.stderr, _LONGEST)
         if not message and not run.document.structured:
-            message = last_lines(run.stdout)
+            message = last_lines(run.stdout, _LONGEST)
         message = message or _ending(run.completed.exit_code)
         failure = Failure(kind=verdict.kind, message=message)
         if verdict.kind not in _LIMITED:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leyline.outcome.redaction import REDACTED, redact
+from leyline.redaction import REDACTED, redact
 
 
 def test_a_key_is_taken_out_wherever_it_stands():
