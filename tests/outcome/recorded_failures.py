@@ -118,7 +118,9 @@ FAILURES: Final[Mapping[str, tuple[tuple[K, Run], ...]]] = {
         (K.NETWORK, r.qwen("[API Error: Connection error. (cause: fetch failed)]")),
         (
             K.NETWORK,
-            r.qwen("half[API Error: Model stream ended without a finish reason.]", errors=0),
+            r.qwen(
+                "half[API Error: Model stream ended without a finish reason.]", spent=9, errors=0
+            ),
         ),
         (
             K.EMPTY,
