@@ -198,6 +198,17 @@ async def test_a_command_that_cannot_run_says_why(tmp_path, command, message):
             await registry.execute("svc", "hi")
 
 
+async def test_a_model_that_the_tool_never_heard_of_is_not_said_to_have_answered():
+    async with ServiceRegistry() as registry:
+        for name, template in (("told", "echo {model}"), ("untold", "echo hi")):
+            config = ServiceConfig(name, "echo", command_template=template, default_model="m1")
+            registry.register(name, config)
+        assert (await registry.execute("told", "hi")).model == "m1"
+        told = await registry.execute("told", "hi", model="m2")
+        untold = await registry.execute("untold", "hi", model="m2")
+    assert (told.model, told.text, untold.model) == ("m2", "m2", None)
+
+
 async def test_registering_twice_is_an_error_unless_it_replaces():
     registry = ServiceRegistry()
     registry.register("a", ServiceConfig("a", "cat"))

@@ -121,7 +121,8 @@ class ServiceRegistry:
     ) -> ExecutionResult:
         """Run one prompt on one service.
 
-        files: Paths, relative to *cwd*. model: None means the service's default.
+        files: Paths, relative to *cwd*. model: None means the service's default; without
+            ``{model}`` in its template, the tool makes its own choice.
         timeout: Seconds from the start of the process; None means no limit. Default: the
             service's ``timeout_seconds``. cwd: The tool's working directory; default: this one's.
 

@@ -61,6 +61,11 @@ class CommandTemplate:
         """Whether files are arguments."""
         return self._has("files")
 
+    @property
+    def takes_model(self) -> bool:
+        """Whether the tool is told which model to use."""
+        return self._has("model")
+
     def fill(
         self,
         service: str,

@@ -45,7 +45,8 @@ class Service:
         config = self.config
         prompts.check(config, call)
         text = prompts.compose(config, call)
-        model = call.model or config.default_model or None
+        # What the template has no place for, the tool never hears of.
+        model = (call.model or config.default_model or None) if self.template.takes_model else None
         workspace = runner.workspace()
         command = self._command(call, text, model, workspace, secret_variables)
         completed = await runner.run(config.name, workspace, command)
