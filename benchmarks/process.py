@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import anyio
@@ -176,15 +177,10 @@ def main(runs: int, at_a_time: int, repeats: int) -> None:
             f"{statistics.median(cpu_ratios):.2f}" if cpu_ratios else "-",
         )
     console.print(table)
+    importing = _seconds(sys.executable, "-c", "import leyline", repeats=7)
+    helping = _seconds(sys.executable, "-m", "leyline.cli", "--help", repeats=7)
     console.print(
-        f"import leyline: {_seconds(sys.executable, '-c', 'import leyline', repeats=7):.3f} s   "
-        f"leyline --help: {_seconds(sys.executable, '-m', 'leyline.cli', '--help', repeats=7):.3f} s"
-        f"   Python {platform.python_version()}, anyio {_version('anyio')}, "
+        f"import leyline: {importing:.3f} s   leyline --help: {helping:.3f} s   "
+        f"Python {platform.python_version()}, anyio {version('anyio')}, "
         f"{os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}"
     )
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import version
-
-    return version(package)

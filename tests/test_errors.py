@@ -15,11 +15,12 @@ FAILED = ExecutionResult(
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (errors.ConfigError(("a.b: wrong",), "f.yaml"), "a.b: wrong in f.yaml"),
+        (errors.ConfigError(("a.b: wrong",), "f.yaml"), "f.yaml: a.b: wrong"),
         (errors.ConfigError(("a: x", "b: y")), "2 problems:\n  a: x\n  b: y"),
+        (errors.ConfigError(("a: x", "b: y"), "f.yaml"), "f.yaml: 2 problems:\n  a: x"),
         (errors.ServiceExistsError("a"), 'service "a" is registered already'),
         (errors.ServiceNotFoundError("gemni", ("gemini",)), 'did you mean "gemini"?'),
-        (errors.ServiceNotFoundError("x", ("gemini",)), "registered: gemini"),
+        (errors.ServiceNotFoundError("x", ("gemini",)), "known: gemini"),
         (errors.ServiceNotFoundError("x"), "none is registered yet"),
         (errors.RegistryClosedError(), "closed"),
         (errors.InvalidCallError("a", "the prompt is empty"), "a: the prompt is empty"),

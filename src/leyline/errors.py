@@ -35,11 +35,11 @@ class ConfigError(LeylineError, ValueError):
         self.source = source
 
     def __str__(self) -> str:
-        where = f" in {self.source}" if self.source else ""
+        where = f"{self.source}: " if self.source else ""
         if len(self.problems) == 1:
-            return f"{self.problems[0]}{where}"
+            return f"{where}{self.problems[0]}"
         lines = "".join(f"\n  {problem}" for problem in self.problems)
-        return f"{len(self.problems)} problems{where}:{lines}"
+        return f"{where}{len(self.problems)} problems:{lines}"
 
 
 class ServiceExistsError(LeylineError, ValueError):
@@ -69,7 +69,7 @@ class ServiceNotFoundError(LeylineError, LookupError):
         if close:
             hint = f'did you mean "{close[0]}"?'
         elif self.known:
-            hint = f"registered: {', '.join(self.known)}"
+            hint = f"known: {', '.join(self.known)}"
         else:
             hint = "none is registered yet"
         return f'no service "{self.service}"; {hint}'

@@ -41,12 +41,20 @@ def test_mistakes_that_can_be_known_are_told(
 ):
     monkeypatch.chdir(folder)
     with pytest.raises(InvalidCallError, match=message):
-        check(config, call)
+        check(config, call, takes_files=True)
 
 
 def test_a_good_call_passes(folder: Path):
-    check(PLAIN, Call(prompt="x", files=("a.txt", str(folder / "b c.txt")), cwd=str(folder)))
-    check(PLAIN, Call(prompt="x", model="any", timeout=None))
+    call = Call(prompt="x", files=("a.txt", str(folder / "b c.txt")), cwd=str(folder))
+    check(PLAIN, call, takes_files=True)
+    check(ServiceConfig("svc", "x", files_via=FilesVia.INLINE), call, takes_files=False)
+    check(PLAIN, Call(prompt="x", model="any", timeout=None), takes_files=False)
+
+
+def test_files_that_have_no_place_in_the_command_are_not_dropped_silently(folder: Path):
+    call = Call(prompt="x", files=("a.txt",), cwd=str(folder))
+    with pytest.raises(InvalidCallError, match="no place for files; put {files} into it"):
+        check(PLAIN, call, takes_files=False)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Where a configuration is looked for, and what is said of a file that cannot be read."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from leyline.errors import ConfigError
 from leyline.services import find_config_file, load
@@ -91,7 +94,8 @@ def test_an_empty_list_of_services_is_fine(home: Path):
         ("a.yaml", b"- a\n- b\n", "expected a mapping with the key `services`"),
         ("a.yaml", b"just text", "expected a mapping"),
         ("a.yaml", b"service: {}\n", "service: unknown key; known: services"),
-        ("a.yaml", b"services: [a]\n", "expected a mapping from names to services"),
+        ("a.yaml", b"services: [a]\n", "expected a mapping from names to services, got a list"),
+        ("a.yaml", b"services: false\n", "expected a mapping from names to services, got false"),
         ("a.yaml", b"services:\n  a: {b\n", "line 3, column 1"),
         ("a.yaml", b"services:\n\ta: b\n", "line 2, column 1"),
         ("a.yaml", b"services:\n  a: {}\n  a: {}\n", '"a" stands here for the second time'),
@@ -99,8 +103,15 @@ def test_an_empty_list_of_services_is_fine(home: Path):
         ("a.yaml", b"? [a]\n: b\n", "cannot be a key"),
         ("a.yaml", b"a: &a [*a]\n", ""),
         ("a.yaml", b"\xff\xfe\x00", "is not text (UTF-8)"),
-        ("a.yaml", b"a: 2001-99-99\n", "is not YAML"),
+        ("a.yaml", b"a: 2001-99-99\n", "line 1, column 4: cannot be read as timestamp: month"),
+        ("a.yaml", b"a: !!timestamp x\n", "line 1, column 4: cannot be read as timestamp"),
+        ("a.yaml", b"a: !!bool x\n", "line 1, column 4: cannot be read as bool"),
+        ("a.yaml", b"a: " + b"9" * 5000, "line 1, column 4: cannot be read as int"),
+        ("a.yaml", b"[" * 5000, "is not YAML: maximum recursion depth"),
+        ("a.yaml", b"a: {}\n--- {}\n", "line 2, column 1"),
         ("a.toml", b"[services\n", "is not TOML"),
+        ("a.toml", b"a = " + b"9" * 5000, "is not TOML"),
+        ("a.toml", b"a = " + b"[" * 5000, "is not TOML"),
         ("a.toml", b"services = 1\n", "expected a mapping from names"),
     ],
 )
@@ -111,6 +122,63 @@ def test_a_file_that_cannot_be_used_says_why(home: Path, name: str, content: byt
         load(path)
     assert problem in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_problems_beside_the_services_and_in_them_are_told_together(home: Path):
+    (home / "a.yaml").write_text("services: {x: {command: 5}, y: 7}\nversion: 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load(home / "a.yaml")
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == [
+        "version",
+        "services.x.command",
+        "services.y",
+    ]
+
+
+def test_a_merged_mapping_may_be_overridden_but_no_key_written_twice(home: Path):
+    path = home / "a.yaml"
+    text = """
+services:
+  one: &one {command: cat, timeout_seconds: 5}
+  two: &two {<<: *one, timeout_seconds: 7}
+  three: {<<: *two, max_context: 9%s}
+"""
+    path.write_text(text % "")
+    configs = load(path)
+    assert [config.timeout_seconds for config in configs.values()] == [5, 7, 7]
+    path.write_text(text % ", max_context: 9")
+    with pytest.raises(ConfigError, match='line 5, column .*: "max_context" stands here for'):
+        load(path)
+
+
+def test_aliases_without_end_are_refused_in_few_words(home: Path):
+    rows = ["  a0: &a0 [x, x]"]
+    rows += [f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    (home / "a.yaml").write_text("services:\n" + "\n".join(rows))
+    with pytest.raises(ConfigError) as caught:
+        load(home / "a.yaml")
+    assert len(caught.value.problems) == 30
+    assert caught.value.problems[29] == "services.a29: expected a mapping, got a list"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(home: Path):
+    for name, text in {"a.yaml": "services: {gemini: }", "a.toml": "[services.gemini]"}.items():
+        (home / name).write_text(text, "utf-8-sig")
+        assert list(load(home / name)) == ["gemini"]
+
+
+@given(st.text(max_size=60) | st.text("{}[]:,-&*!?|>'\"%@#<~\n\t ab01.", max_size=40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_loads_or_is_refused(home: Path, text: str):
+    for name in ("a.yaml", "a.toml"):
+        (home / name).write_text(text, "utf-8")
+        with contextlib.suppress(ConfigError):
+            load(home / name)
+
+
+def test_what_cannot_be_a_path_says_so():
+    with pytest.raises(ConfigError, match="cannot be the path of a file"):
+        load("a\0b")
 
 
 def test_a_folder_a_missing_and_an_unreadable_file_say_so(home: Path):

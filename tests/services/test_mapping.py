@@ -123,7 +123,7 @@ def test_every_problem_is_reported_at_once_with_its_path():
         ("health_check_cmd", "x {prompt}", 'health_check_cmd: unknown placeholder "{prompt}"'),
         ("file_args", ["-f"], 'file_args: expected an element with "{file}" in it'),
         ("env", {"A=B": "x"}, 'env: "A=B" cannot be the name'),
-        ("env", {"A": 1}, "env.A: expected text, got 1"),
+        ("env", {"A": 1}, "env.A: expected text"),
         ("unset_env", [""], "unset_env[0]"),
         ("output", {"text": "a["}, "output.text: "),
         ("output", "text", 'output: expected a mapping, got "text"'),
@@ -134,7 +134,22 @@ def test_every_problem_is_reported_at_once_with_its_path():
         ("exit_codes", {300: "auth"}, "exit_codes[300]: expected an exit status"),
         ("exit_codes", {1: "oops"}, "exit_codes[1]: expected one of"),
         ("files_via", "mail", 'files_via: expected one of argument, reference, inline; got "mail"'),
-        ("preset", "gemni", 'preset: unknown preset "gemni"; known: gemini, claude'),
+        ("preset", "gemni", 'preset: unknown preset "gemni"; did you mean "gemini"?'),
+        ("preset", "?", 'preset: unknown preset "?"; known: gemini, claude'),
+        ("timeout_seconds", 10**400, "expected a number, got a number that is too large"),
+        ("quota_limits", {"rpm": 10**400}, "expected a positive number, got a number that is too"),
+        ("quota_limits", {5: 1}, "quota_limits[5]: expected text, got 5"),
+        ("models", {"a": 1}, "models: expected a list, got a mapping"),
+        ("display_name", "a\0b", "display_name: expected text that a program can be given"),
+        ("command_template", "x \ud800", r'given, got "x \ud800"'),
+        ("output", {"text": "keyz(out)"}, 'unknown function "keyz"; did you mean "keys"?'),
+        ("output", {"files": {"out": "x"}}, "output.files.out: is what the tool prints"),
+        ("error_patterns", [{"kind": "auth", "match": "x", "where": "error"}], "expected a list"),
+        ("error_patterns", [{"kind": "auth", "match": "[[a]"}], "match: not a regular expression"),
+        ("exit_codes", {41: "auth", "41": "auth"}, "exit_codes: 41 stands there for the second"),
+        ("exit_codes", {1 << 20_000: "auth"}, "exit_codes: expected keys that can be written"),
+        ("exit_codes", {"--5": "auth"}, 'expected a whole number, got "--5"'),
+        ("a\nb", 1, r'services.x."a\nb": unknown key'),
         ("unsaid", [], "unsaid: unknown key"),
         ("suports_files", True, 'did you mean "supports_files"?'),
     ],
@@ -153,6 +168,13 @@ def test_a_key_where_a_variable_belongs_is_not_shown():
     assert "must not stand in a configuration" in problem
 
 
+def test_the_value_of_a_variable_is_not_shown():
+    assert problems({"x": {"command": "x", "env": {"PIN": 987654, "KEY": "a-secret\0"}}}) == (
+        "services.x.env.PIN: expected text",
+        "services.x.env.KEY: expected text that a program can be given",
+    )
+
+
 def test_a_known_name_alone_is_a_service():
     config = from_mapping({"gemini": None, "claude": {}})
     assert (config["gemini"].command, config["claude"].command) == ("gemini", "claude")
@@ -169,7 +191,17 @@ def test_the_environment_can_name_another_command():
     }
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+def test_another_command_from_the_environment_is_still_the_same_tool():
+    services = {"gemini": None, "mine": {"command": "claude"}, "bare": {"command": "x"}}
+    environ = {f"{name}_COMMAND": "/opt/wrapper" for name in ("GEMINI", "MINE", "BARE")}
+    names = [c.display_name for c in from_mapping(services, environ=environ).values()]
+    assert names == ["Gemini CLI", "Claude Code", ""]
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.dates()
+    | st.binary(max_size=3) | st.text(max_size=8) | st.text(st.characters(), max_size=3)
+)  # fmt: skip
 KEYS = st.sampled_from([a.name for a in fields(ServiceConfig)]) | st.text(max_size=5)
 JUNK = st.recursive(
     SCALARS,
@@ -199,6 +231,31 @@ def test_junk_loads_or_is_refused_with_paths(services: dict[Any, Any]):
     except ConfigError as error:
         found = error.problems
     assert all(problem.startswith("services.") for problem in found)
+    assert all(problem.isprintable() for problem in found)
+
+
+@given(
+    st.text(max_size=20) | st.text("abc()[]{}|*+?\\^$.@`'\"&!<=>,:-019", max_size=20),
+    st.sampled_from(["command_template", "version_cmd", "text", "match"]),
+)
+def test_any_expression_is_taken_or_refused_with_its_path(text: str, field: str):
+    said: dict[str, Any] = {"command": "x", field: text}
+    if field == "text":
+        said = {"command": "x", "output": {"text": text}}
+    elif field == "match":
+        said = {"command": "x", "error_patterns": [{"kind": "auth", "match": text}]}
+    try:
+        from_mapping({"x": said}, environ={})
+    except ConfigError as error:
+        (problem,) = error.problems
+        assert problem.startswith("services.x.")
+        assert f"{field}: " in problem
+
+
+@pytest.mark.parametrize("junk", [None, [1], "text", 5])
+def test_what_is_no_mapping_is_refused_too(junk: Any):
+    with pytest.raises(ConfigError, match="services: expected a mapping from names to services"):
+        from_mapping(junk)
 
 
 @given(
@@ -209,7 +266,9 @@ def test_junk_loads_or_is_refused_with_paths(services: dict[Any, Any]):
             "timeout_seconds": st.none() | st.floats(0.1, 1e6),
             "models": st.lists(st.text(string.ascii_letters, min_size=1)),
             "env": st.dictionaries(st.text(string.ascii_letters, min_size=1), st.just("v")),
-            "quota_limits": st.dictionaries(st.sampled_from(["rpm", "tpm"]), st.integers(1)),
+            "quota_limits": st.dictionaries(
+                st.sampled_from(["rpm", "tpm"]), st.integers(1, 2**63 - 1)
+            ),
             "exit_codes": st.dictionaries(st.integers(0, 255), st.sampled_from(FailureKind)),
             "command_template": st.just("{command} {prompt}"),
         },

@@ -1,11 +1,22 @@
 """What leyline knows of each tool, and how it meets what the user says."""
 
+import json
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import asdict
 
-from leyline.config import AuthMethod, ErrorPattern, FilesVia, OutputFormat, ServiceConfig
+from leyline.config import (
+    AuthMethod,
+    ErrorPattern,
+    FilesVia,
+    OutputConfig,
+    OutputFormat,
+    ServiceConfig,
+    Stream,
+)
 from leyline.errors import ConfigError
 from leyline.model import FailureKind
 from leyline.services import discover, from_mapping, preset_names, resolve
@@ -79,8 +90,55 @@ def test_a_command_line_of_its_own_takes_its_files_and_output_as_they_come():
 
 
 def test_words_become_enums_also_when_given_in_code():
-    config = resolve(ServiceConfig("x", "x", files_via="inline"))  # type: ignore[arg-type]
+    pattern = ErrorPattern(kind="auth", match="x", where=("stderr",))  # type: ignore[arg-type]
+    output = OutputConfig(format="json")  # type: ignore[arg-type]
+    config = resolve(
+        ServiceConfig("x", "x", files_via="inline", output=output, error_patterns=(pattern,))  # type: ignore[arg-type]
+    )
     assert config.files_via is FilesVia.INLINE
+    assert config.output.format is OutputFormat.JSON
+    assert config.error_patterns[0].kind is FailureKind.AUTH
+    assert config.error_patterns[0].where[0] is Stream.STDERR
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"env": "x"}, "env: expected a mapping"),
+        ({"models": {"a"}}, "models: expected a list, got a set"),
+        ({"error_patterns": 5}, "error_patterns: expected a list"),
+        ({"preset": 5}, "preset: expected text, got 5"),
+        ({"output": OutputConfig(text=5)}, "output.text: expected text, got 5"),
+        ({"output": OutputConfig(format="xml")}, "output.format: expected one of"),
+        (
+            {"error_patterns": (ErrorPattern(kind="oops", match="x"),)},
+            "error_patterns[0].kind: expected one of",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["gemini", "x"])
+def test_a_configuration_built_in_code_is_checked_as_strictly(
+    command: str, fields: dict[str, Any], problem: str
+):
+    with pytest.raises(ConfigError) as caught:
+        resolve(ServiceConfig("a", command, **fields))
+    (found,) = caught.value.problems
+    assert found.startswith(f"services.a.{problem}")
+
+
+def test_a_name_that_is_no_text_is_refused():
+    with pytest.raises(ConfigError, match="services.5.name: expected text, got 5"):
+        resolve(ServiceConfig(5, "x"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resolved_service_written_down_and_read_again_is_the_same(name: str):
+    config = resolve(
+        ServiceConfig("x", "tool", preset=name, env={"A": "1"}, quota_limits={"rpm": 5})
+    )
+    said = asdict(config, filter=lambda a, _: a.name not in {"unsaid", *config.unsaid})
+    read = from_mapping(json.loads(json.dumps({"x": said})), environ={})
+    assert read == {"x": config}
 
 
 def test_the_tools_that_are_installed_are_found(tmp_path: Path, monkeypatch):

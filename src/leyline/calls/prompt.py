@@ -8,8 +8,11 @@ from leyline.errors import InvalidCallError
 from leyline.model import Call
 
 
-def check(config: ServiceConfig, call: Call) -> None:
-    """Raise InvalidCallError for the mistakes that can be known before anything starts."""
+def check(config: ServiceConfig, call: Call, *, takes_files: bool) -> None:
+    """Raise InvalidCallError for the mistakes that can be known before anything starts.
+
+    takes_files: Whether the template has a place for files.
+    """
     if not call.prompt.strip():
         raise InvalidCallError(config.name, "the prompt is empty; give it some text")
     if call.model is not None and config.models and call.model not in config.models:
@@ -26,6 +29,12 @@ def check(config: ServiceConfig, call: Call) -> None:
     if call.files and not config.supports_files:
         raise InvalidCallError(
             config.name, "this service takes no files; put the text in the prompt"
+        )
+    if call.files and config.files_via is FilesVia.ARGUMENT and not takes_files:
+        raise InvalidCallError(
+            config.name,
+            "the command_template has no place for files; put {files} into it, or set files_via "
+            "to inline, which puts their text into the prompt",
         )
     for name in call.files:
         _check_file(config.name, name, folder / name)

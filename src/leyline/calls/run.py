@@ -43,7 +43,7 @@ class Service:
         Raises InvalidCallError, CommandNotFoundError or SpawnError where no process started.
         """
         config = self.config
-        prompts.check(config, call)
+        prompts.check(config, call, takes_files=self.template.takes_files)
         text = prompts.compose(config, call)
         # What the template has no place for, the tool never hears of.
         model = (call.model or config.default_model or None) if self.template.takes_model else None

@@ -9,8 +9,8 @@ from typing import Any
 from leyline.config import ServiceConfig
 from leyline.errors import ConfigError
 from leyline.services.files import find_config_file, read_config_file, services_of
-from leyline.services.plain import is_mapping, shown
-from leyline.services.presets import preset_names, read_preset
+from leyline.services.plain import at, is_mapping, shown
+from leyline.services.presets import preset_names, read_preset, recognise
 from leyline.services.resolution import build
 
 
@@ -25,8 +25,16 @@ def load(path: str | os.PathLike[str] | None = None) -> dict[str, ServiceConfig]
     file = find_config_file() if path is None else Path(path)
     if file is None:
         return from_mapping(_of_environment(), source="the environment")
-    services = services_of(read_config_file(file), str(file))
-    return from_mapping(services, source=str(file))
+    source = str(file)
+    services, problems = services_of(read_config_file(file), source)
+    configs: dict[str, ServiceConfig] = {}
+    try:
+        configs = from_mapping(services, source=source)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    if problems:
+        raise ConfigError(tuple(problems), source)
+    return configs
 
 
 def from_mapping(
@@ -37,11 +45,14 @@ def from_mapping(
     source: Where they come from, for messages. environ: None means the environment of now.
     Raises ConfigError with every problem of all of them.
     """
+    if not is_mapping(services):
+        problem = f"services: expected a mapping from names to services, got {shown(services)}"
+        raise ConfigError((problem,), source)
     environ = os.environ if environ is None else environ
     configs: dict[str, ServiceConfig] = {}
     problems: list[str] = []
     for name, said in services.items():
-        path = f"services.{name}"
+        path = at("services", name)
         if not isinstance(name, str):
             problems.append(f"{path}: expected text for a name, got {shown(name)}")
             continue
@@ -50,7 +61,7 @@ def from_mapping(
             continue
         given: dict[Any, Any] = {**(said or {})}  # a name alone: the tool of that name
         if command := environ.get(f"{_variable(name)}_COMMAND"):
-            given["command"] = command
+            _override(given, name, command)
         try:
             configs[name] = build(name, given, path)
         except ConfigError as error:
@@ -58,6 +69,14 @@ def from_mapping(
     if problems:
         raise ConfigError(tuple(problems), source)
     return configs
+
+
+def _override(given: dict[Any, Any], name: str, command: str) -> None:
+    """Let *command* run in place of what is *given*; it stays the same tool, whatever its name."""
+    said = given.get("command", name)
+    if given.get("preset") is None and isinstance(said, str) and (tool := recognise(said)):
+        given["preset"] = tool
+    given["command"] = command
 
 
 def _of_environment() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from attrs import evolve, fields
 
 from leyline.config import OutputFormat, ServiceConfig
 from leyline.errors import ConfigError
+from leyline.services.plain import at, shown
 from leyline.services.presets import preset_for, read_preset
 
 _OF_THE_TEMPLATE: Final = ("files_via", "file_args")
@@ -27,7 +28,7 @@ def resolve(config: ServiceConfig) -> ServiceConfig:
         for attribute in fields(ServiceConfig)
         if attribute.name not in config.unsaid and attribute.name != "unsaid"
     }
-    return build(config.name, said, f"services.{config.name}")
+    return build(config.name, said, at("services", config.name))
 
 
 def build(name: str, given: Mapping[str, Any], path: str) -> ServiceConfig:
@@ -47,16 +48,17 @@ def build(name: str, given: Mapping[str, Any], path: str) -> ServiceConfig:
         problems.extend(error.problems)
     base: Mapping[str, Any] = _preset_fields(preset) if preset else {}
     if said.get("name", name) != name:
-        problems.append(f'{path}.name: must be "{name}", as the service is called')
+        problems.append(f"{path}.name: must be {shown(name)}, as the service is called")
+    wrong = given.keys() - said.keys()  # there is nothing more to say of these
     if "command" not in given and "command" not in base:
         problems.append(f"{path}.command: is missing; set it to the name or path of a program")
-    merged: dict[str, Any] = {"command": name, **_merged(base, said), "name": name}
+        wrong.add("command")
+    merged: dict[str, Any] = {"command": "", **_merged(base, said), "name": str(name)}
     config = ServiceConfig(**merged)
-    wrong = [problem.split(":", 1)[0] for problem in problems]
     problems += [
-        problem
-        for problem in problems_of(config, path)
-        if not any(problem.startswith(where) for where in wrong)
+        f"{at(path, field)}{problem}"
+        for field, problem in problems_of(config)
+        if field not in wrong
     ]
     if problems:
         raise ConfigError(tuple(problems))

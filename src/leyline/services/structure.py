@@ -1,6 +1,6 @@
 """From plain data to typed values, strictly: nothing is coerced, every problem has its path."""
 
-import math
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from enum import Enum
@@ -24,7 +24,7 @@ from leyline.config import (
     Stream,
 )
 from leyline.model import FailureKind
-from leyline.services.plain import is_mapping, shown
+from leyline.services.plain import at, is_mapping, is_number, shown
 
 FIELDS: Final[Mapping[str, Any]] = {
     attribute.name: attribute.type
@@ -42,18 +42,21 @@ def structure_fields(given: Mapping[str, Any], path: str) -> tuple[dict[str, Any
     structured: dict[str, Any] = {}
     problems: list[str] = []
     for key, value in given.items():
-        where = f"{path}.{key}" if path else str(key)
+        where = at(path, key)
         if key not in FIELDS:
-            problems.append(unknown_key(where, key, FIELDS))
+            problems.append(_unknown_key(where, key, FIELDS))
             continue
         try:
             structured[key] = _CONVERTER.structure(value, FIELDS[key])
         except Exception as error:  # what the hooks raise, in cattrs' groups
-            problems.extend(_problems(error, where))
+            found = _problems(error, where)
+            if key == "env":  # a value may be a secret
+                found = (problem.partition(", got ")[0] for problem in found)
+            problems.extend(found)
     return structured, problems
 
 
-def unknown_key(where: str, key: object, known: Mapping[str, Any]) -> str:
+def _unknown_key(where: str, key: object, known: Mapping[str, Any]) -> str:
     """The problem of a key that means nothing, with the closest one that does."""
     close = get_close_matches(str(key), known, n=1)
     hint = f'; did you mean "{close[0]}"?' if close else f"; known: {', '.join(known)}"
@@ -71,14 +74,14 @@ def _problems(error: BaseException, where: str) -> Iterator[str]:
         of_items, others = error.group_exceptions()
         for inner, item in of_items:
             index: object = item.index  # a position in a list, a key in a mapping
-            place = f"[{index}]" if isinstance(index, int) else f".{index}"
-            yield from _problems(inner, f"{where}{place}")
+            place = f"{where}[{shown(index)}]" if isinstance(index, int) else at(where, index)
+            yield from _problems(inner, place)
         for inner in others:
             yield from _problems(inner, where)
     elif isinstance(error, ForbiddenExtraKeysError):
         known = {attribute.name: None for attribute in fields(cast("Any", error.cl))}
         for key in sorted(error.extra_fields, key=str):
-            yield unknown_key(f"{where}.{key}", key, known)
+            yield _unknown_key(at(where, key), key, known)
     elif isinstance(error, KeyError):
         yield f"{where}: is missing"
     else:
@@ -92,6 +95,8 @@ def _expected(what: str, value: Any) -> ValueError:
 def _text(value: Any, _: Any) -> str:
     if not isinstance(value, str):
         raise _expected("text", value)
+    if _UNUSABLE.search(value):
+        raise _expected("text that a program can be given", value)
     return value
 
 
@@ -102,13 +107,13 @@ def _truth(value: Any, _: Any) -> bool:
 
 
 def _whole(value: Any, _: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not is_number(value) or not isinstance(value, int):
         raise _expected("a whole number", value)
     return value
 
 
 def _number(value: Any, _: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise _expected("a number", value)
     return float(value)
 
@@ -133,16 +138,24 @@ def _mapping_of(keys: Any, values: Any) -> Any:
     def structure(value: Any, _: Any) -> dict[Any, Any]:
         if not is_mapping(value):
             raise _expected("a mapping", value)
-        plain = dict(value)
-        if keys is int:  # TOML and JSON have only text for keys
-            plain = {_digits(key): item for key, item in plain.items()}
+        plain = _numbered(value) if keys is int else dict(value)
+        for key in plain:
+            if isinstance(key, int) and not isinstance(key, bool) and not is_number(key):
+                raise _expected("keys that can be written out", key)
         return _CONVERTER.structure(plain, dict[keys, values])
 
     return structure
 
 
-def _digits(key: Any) -> Any:
-    return int(key) if isinstance(key, str) and key.lstrip("-").isdecimal() else key
+def _numbered(given: Mapping[Any, Any]) -> dict[Any, Any]:
+    """*given* with keys that are digits as numbers: TOML and JSON have only text for keys."""
+    numbered: dict[Any, Any] = {}
+    for key, value in given.items():
+        number = int(key) if isinstance(key, str) and _DIGITS.fullmatch(key) else key
+        if number in numbered:
+            raise ValueError(f"{number} stands there for the second time")
+        numbered[number] = value
+    return numbered
 
 
 def _instance_of(cls: type[AttrsInstance]) -> Any:
@@ -151,8 +164,8 @@ def _instance_of(cls: type[AttrsInstance]) -> Any:
     )
 
     def structure(value: Any, kind: Any) -> Any:
-        if isinstance(value, cls):
-            return value
+        if isinstance(value, cls):  # built in code, where nothing was checked
+            value = {a.name: getattr(value, a.name) for a in fields(cls)}
         if not is_mapping(value):
             raise _expected("a mapping", value)
         return from_mapping(value, kind)
@@ -165,13 +178,13 @@ def _register() -> None:
         _CONVERTER.register_structure_hook(scalar, hook)
     for enum in (FailureKind, FilesVia, OutputFormat, Stream):
         _CONVERTER.register_structure_hook(enum, _word)
-    for cls in _NESTED:
-        _CONVERTER.register_structure_hook(cls, _instance_of(cls))
     for kind in (*FIELDS.values(), *(a.type for cls in _NESTED for a in fields(cls))):
         if get_origin(kind) is tuple:
             _register_type(kind, _list_of(get_args(kind)[0]))
         elif get_origin(kind) is Mapping:
             _register_type(kind, _mapping_of(*get_args(kind)))
+    for cls in _NESTED:  # last: it looks up the hooks of its fields now
+        _CONVERTER.register_structure_hook(cls, _instance_of(cls))
 
 
 def _register_type(kind: Any, hook: Any) -> None:
@@ -181,6 +194,8 @@ def _register_type(kind: Any, hook: Any) -> None:
     _CONVERTER.register_structure_hook_func(is_it, hook)
 
 
+_DIGITS: Final = re.compile(r"-?[0-9]{1,9}")
+_UNUSABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NESTED: Final[tuple[type[AttrsInstance], ...]] = (OutputConfig, ErrorPattern)
 _CONVERTER: Final = Converter(forbid_extra_keys=True, detailed_validation=True)
 _register()

@@ -1,0 +1,5 @@
+"""``python -m leyline.cli``."""
+
+from leyline.cli import main
+
+main()

@@ -1,0 +1,89 @@
+"""The program as such: help, version, mistakes on the command line, its two names."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from leyline.cli.exits import ExitCode
+from tests.cli.conftest import Machine
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("-h",), ()])
+def test_help_names_every_command_and_every_exit_code(machine: Machine, arguments):
+    done = machine.run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    for command in ("run", "services", "health", "init"):
+        assert f"\n  {command} " in done.stdout
+    epilog = done.stdout.partition("Exit codes:")[2].splitlines()
+    assert {line.split()[0] for line in epilog if line.strip()} == {str(int(c)) for c in ExitCode}
+    assert "\033" not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "services", "health", "init"])
+def test_every_command_has_help(machine: Machine, command):
+    done = machine.run(command, "--help")
+    assert done.returncode == 0
+    assert f" {command} [OPTIONS]" in done.stdout
+
+
+def test_the_version_is_that_of_the_distribution(machine: Machine):
+    done = machine.run("--version")
+    assert (done.returncode, done.stdout) == (0, f"leyline {version('leyline-registry')}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("rnu",), "No such command"),
+        (("run", "--modle", "x"), "--modle"),
+        (("run", "--timeout", "soon"), "--timeout"),
+        (("run", "--service"), "--service"),
+        (("run", "one", "two"), "two"),
+        (("services", "x"), "x"),
+        (("--json",), "--json"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_that_names_the_help(machine: Machine, arguments, message):
+    done = machine.run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("leyline: ")
+    assert message.lower() in done.stderr.lower()
+    assert "--help" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["leyline", "service-executor"])
+def test_both_scripts_are_the_program(machine: Machine, name):
+    machine.services(svc="cat")
+    script = Path(sys.executable).with_name(name)
+    done = subprocess.run(
+        [script, "run", "hi"],
+        cwd=machine.folder,
+        env=machine.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hi\n", "")
+
+
+def test_help_does_not_need_what_only_some_commands_do(machine: Machine):
+    program = """
+import sys
+from leyline.cli.app import run_app
+
+run_app(["--help"])
+heavy = {"rich.console", "yaml", "platformdirs", "importlib.metadata"} & sys.modules.keys()
+assert not heavy, heavy
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=machine.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
