@@ -30,14 +30,14 @@ def check(config: ServiceConfig, call: Call, *, takes_files: bool) -> None:
         raise InvalidCallError(
             config.name, "this service takes no files; put the text in the prompt"
         )
+    for name in call.files:
+        _check_file(config.name, name, folder / name)
     if call.files and config.files_via is FilesVia.ARGUMENT and not takes_files:
         raise InvalidCallError(
             config.name,
             "the command_template has no place for files; put {files} into it, or set files_via "
             "to inline, which puts their text into the prompt",
         )
-    for name in call.files:
-        _check_file(config.name, name, folder / name)
 
 
 def compose(config: ServiceConfig, call: Call) -> str:
