@@ -258,6 +258,16 @@ async def test_our_time_out_is_a_result_with_what_was_said_so_far(tmp_path):
         await until_dead(await read_pids(pids))
 
 
+async def test_one_line_without_end_is_a_typed_failure():
+    async with ServiceRegistry() as registry:
+        config = shell("head -c 100000000 /dev/zero", timeout_seconds=None)
+        registry.register("svc", config)
+        result = await registry.execute("svc", "hi")
+    assert result.failure is not None
+    assert result.failure.kind is FailureKind.OUTPUT_TOO_LARGE
+    assert len(result.stdout) < 3_000_000
+
+
 async def test_no_time_out_means_no_limit_and_the_services_own_is_the_default():
     async with ServiceRegistry() as registry:
         registry.register("svc", shell("sleep 0.5; echo late", timeout_seconds=0.1))

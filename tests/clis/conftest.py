@@ -1,5 +1,6 @@
 """The real tools, each in a home of its own, before a provider on the loopback."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,6 +13,20 @@ from tests.clis import provider_api
 from tests.clis.homes import MODELS, furnish
 from tests.clis.provider_api import ProviderApi
 from tests.tools import require
+
+
+@pytest.fixture(autouse=True)
+def silent_stdin() -> Iterator[None]:
+    """Our own standard input is an open pipe on which nobody writes: no tool may wait for it."""
+    reading, writing = os.pipe()
+    saved = os.dup(0)
+    os.dup2(reading, 0)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 0)
+        for descriptor in (saved, reading, writing):
+            os.close(descriptor)
 
 
 @pytest.fixture

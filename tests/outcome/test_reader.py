@@ -257,6 +257,14 @@ def test_output_that_is_not_what_the_tool_writes_is_a_typed_failure(stdout: str)
     assert kind(read(JSON, stdout)) in (FailureKind.CRASHED, FailureKind.EMPTY)
 
 
+def test_one_line_of_a_hundred_megabytes_is_read_or_refused():
+    line = "x" * 100_000_000
+    assert len(read(JSON, {"text": line}).text) == 100_000_000
+    cut_off = read(JSON, '{"text": "' + line)
+    assert kind(cut_off) is FailureKind.CRASHED
+    assert len(cut_off.failure.message if cut_off.failure else line) < 1000
+
+
 def test_a_plain_error_of_a_tool_that_should_write_json_is_understood():
     assert kind(read(JSON, "Error: 429 Too Many Requests", exit_code=1)) is FailureKind.RATE_LIMITED
 

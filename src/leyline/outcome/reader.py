@@ -127,7 +127,7 @@ class OutcomeReader:
                 return None
             case StopReason.TIMEOUT:
                 said = last_lines(run.stderr) or last_lines(run.stdout)
-                after = f"no answer within {run.completed.duration:.1f} s"
+                after = f"no answer within {run.completed.duration:.3g} s"
                 message = f"{after}; it last said: {said}" if said else after
                 return Failure(kind=FailureKind.TIMEOUT, message=message)
             case StopReason.OUTPUT_TOO_LARGE:
