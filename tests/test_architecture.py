@@ -11,7 +11,7 @@ ROOT = Path(leyline.__file__).parent
 
 STOREYS = {
     "model": 1, "errors": 1, "clock": 1, "config": 1,
-    "template": 1, "program": 1, "redaction": 1, "wording": 1,
+    "gather": 1, "program": 1, "redaction": 1, "template": 1, "wording": 1,
     "process": 2, "outcome": 2, "health": 2, "services": 2,
     "calls": 3,
     "routing": 4,

@@ -13,6 +13,9 @@ from leyline.errors import ConfigError, InvalidCallError, PromptTooLargeError
 
 PLACEHOLDERS: Final = ("command", "prompt", "files", "model", "tmpdir")
 
+CHECK_PLACEHOLDERS: Final = ("command",)
+"""What the commands of a health check may contain in braces."""
+
 MAX_ARGUMENT_BYTES: Final = 128 * 1024 - 1
 """Longest argument that Linux executes: MAX_ARG_STRLEN without the closing NUL."""
 

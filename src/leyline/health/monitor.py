@@ -14,7 +14,7 @@ from leyline.errors import (
     RegistryClosedError,
     SpawnError,
 )
-from leyline.health.gather import gather
+from leyline.gather import gather
 from leyline.health.schedule import Schedule
 from leyline.health.wording import reason_of
 from leyline.model import HealthReport, HealthStatus

@@ -9,14 +9,11 @@ from attrs import evolve
 from leyline.clock import Clock
 from leyline.config import AuthMethod, ServiceConfig
 from leyline.errors import CommandNotFoundError, InvalidCallError, RejectedError
+from leyline.gather import gather
 from leyline.health.diagnosis import CHECK_SECONDS, Findings, Ran, diagnose
-from leyline.health.gather import gather
 from leyline.model import ExecutionResult, HealthReport, RunCommand
 from leyline.program import find_program
-from leyline.template import CommandTemplate
-
-CHECK_PLACEHOLDERS: Final = ("command",)
-"""What ``health_check_cmd``, ``version_cmd`` and ``auth_check_cmd`` may contain in braces."""
+from leyline.template import CHECK_PLACEHOLDERS, CommandTemplate
 
 _KEYED: Final = (AuthMethod.API_KEY, AuthMethod.TOKEN)
 

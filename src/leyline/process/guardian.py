@@ -45,7 +45,7 @@ def scan() -> list[Process]:
     processes: list[Process] = []
     for name in names:
         if name.isdigit():
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # it may end meanwhile
                 process = _inspect(name)
                 if process is not None:
                     processes.append(process)

@@ -1,8 +1,7 @@
 """The same call on several services at the same time, one result each."""
 
+import functools
 from collections.abc import Awaitable, Callable, Iterable
-
-import anyio
 
 from leyline.errors import (
     CommandNotFoundError,
@@ -11,6 +10,7 @@ from leyline.errors import (
     RegistryClosedError,
     ServiceNotFoundError,
 )
+from leyline.gather import gather
 from leyline.model import ExecutionResult, Failure, FailureKind
 
 
@@ -22,24 +22,14 @@ async def fan_out(
     Where nothing could be started, the result has no attempts and a failure that says why.
     Cancellation: stops them all.
     """
-    results: dict[str, ExecutionResult | None] = dict.fromkeys(services)
-    unexpected: list[Exception] = []
 
-    async def ask(service: str) -> None:
+    async def ask(service: str) -> ExecutionResult:
         try:
-            results[service] = await attempt(service)
+            return await attempt(service)
         except LeylineError as error:
-            results[service] = _refused(service, error)
-        except Exception as error:  # raised below, as itself and not in a group
-            unexpected.append(error)
-            group.cancel_scope.cancel()
+            return _refused(service, error)
 
-    async with anyio.create_task_group() as group:
-        for service in results:
-            group.start_soon(ask, service)
-    if unexpected:
-        raise unexpected[0]
-    return {service: result for service, result in results.items() if result is not None}
+    return await gather({service: functools.partial(ask, service) for service in services})
 
 
 def _refused(service: str, error: LeylineError) -> ExecutionResult:

@@ -11,7 +11,7 @@ from attrs import asdict
 from leyline.config import AuthMethod, OutputConfig, ServiceConfig
 from leyline.errors import ConfigError
 from leyline.services.plain import at, is_mapping, is_number, printable, shown
-from leyline.template import CommandTemplate
+from leyline.template import CHECK_PLACEHOLDERS, CommandTemplate
 
 _LIMITS: Final = {
     "rpm": True,
@@ -95,7 +95,7 @@ def _commands(config: ServiceConfig) -> Iterator[Problem]:
     yield from _template("command_template", config.command_template)
     for name in ("auth_check_cmd", "health_check_cmd", "version_cmd"):
         if line := getattr(config, name):
-            yield from _template(name, line, placeholders=("command",))
+            yield from _template(name, line, placeholders=CHECK_PLACEHOLDERS)
     if not any("{file}" in argument for argument in config.file_args):
         yield "file_args", ': expected an element with "{file}" in it, so that the file is named'
 
