@@ -1,6 +1,14 @@
 """Fixtures that every test may use."""
 
+import signal
+
 import pytest
+
+
+def pytest_configure() -> None:
+    """Hear interrupts, also where a shell started the tests in the background: ours inherit it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
