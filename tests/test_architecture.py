@@ -1,4 +1,4 @@
-"""The house as DESIGN draws it, held against the imports: lazy and type-checking ones included."""
+"""The house, held against the imports: lazy and type-checking ones included."""
 
 import ast
 from pathlib import Path

@@ -33,7 +33,7 @@ for command in (run, services, health, init):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415  (slow)
+        from importlib.metadata import version  # slow
 
         output.write(f"leyline {version('leyline-registry')}")
         raise typer.Exit

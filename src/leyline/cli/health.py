@@ -106,7 +106,7 @@ def _live_table(
     names: Sequence[str], reports: Mapping[str, HealthReport]
 ) -> AbstractContextManager[object]:
     """A table on the terminal that follows *reports* as they come in."""
-    from rich.live import Live  # noqa: PLC0415  (slow, and only for a terminal)
+    from rich.live import Live  # slow, and only for a terminal
 
     started = time.monotonic()
 

@@ -33,8 +33,8 @@ def plain_table(headers: Sequence[str], rows: Iterable[Row]) -> str:
 
 def drawing(headers: Sequence[str], rows: Iterable[Row], notes: Sequence[str] = ()) -> "Group":
     """The same for a terminal, with *notes* below: sentences, too long for a column."""
-    from rich.console import Group  # noqa: PLC0415  (slow, and only for a terminal)
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Group  # slow, and only for a terminal
+    from rich.text import Text
 
     below = [Text("\n" + "\n".join(map(output.on_one_line, notes)))] if notes else []
     return Group(_rich_table(headers, list(rows)), *below)
@@ -42,7 +42,7 @@ def drawing(headers: Sequence[str], rows: Iterable[Row], notes: Sequence[str] = 
 
 def show_on_terminal(headers: Sequence[str], rows: Iterable[Row], notes: Sequence[str]) -> None:
     """Write a drawing to standard output."""
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     Console().print(drawing(headers, rows, notes))
 
@@ -52,8 +52,8 @@ def _rich_table(headers: Sequence[str], rows: Sequence[Row]) -> "Table":
 
     Columns in which nothing stands are left out, and short ones are not folded.
     """
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     columns = [number for number in range(len(headers)) if any(row[number].text for row in rows)]

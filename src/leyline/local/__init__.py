@@ -16,6 +16,6 @@ def main() -> NoReturn:
     # While C++ code runs, Python would see a signal only afterwards; the system ends us at once.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from leyline.local.program import run  # noqa: PLC0415  (not before the signal is set)
+    from leyline.local.program import run  # not before the signal is set
 
     os._exit(run(sys.argv[1:]))  # all is written; the interpreter would only take time to end

@@ -34,7 +34,7 @@ def _run(arguments: argparse.Namespace, started: float) -> int:
         if arguments.version:
             sys.stdout.write(f"leyline-local {_version()}\n")
         elif arguments.command == "serve":
-            from leyline.local.serving import serve  # noqa: PLC0415  (http costs a prompt nothing)
+            from leyline.local.serving import serve  # http costs a prompt nothing
 
             serve(arguments)
         else:

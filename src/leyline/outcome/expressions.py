@@ -29,7 +29,7 @@ class Expressions:
         }
         if not given:
             return cls({})
-        import jmespath  # noqa: PLC0415  (only for tools that answer in JSON)
+        import jmespath  # only for tools that answer in JSON
 
         return cls({name: jmespath.compile(text) for name, text in given.items()})
 

@@ -28,7 +28,7 @@ def find_config_file() -> Path | None:
                 (f"${VARIABLE}: file {named} does not exist; correct the variable or unset it",)
             )
         return path
-    import platformdirs  # noqa: PLC0415  (only where no file is named)
+    import platformdirs  # only where no file is named
 
     folders = (
         Path(),
@@ -64,7 +64,7 @@ def read_config_file(path: Path) -> Any:
 
 
 def _parse_yaml(text: str, source: str) -> Any:
-    import yaml  # noqa: PLC0415  (only where there is a file)
+    import yaml  # only where there is a file
 
     class Loader(yaml.SafeLoader):
         """Plain data only, no key twice in a mapping, and a place for every error."""

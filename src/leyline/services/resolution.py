@@ -37,8 +37,8 @@ def build(name: str, given: Mapping[str, Any], path: str) -> ServiceConfig:
     Raises ConfigError with every problem, each with its *path*.
     """
     # cattrs takes its time to load; a program that registers nothing need not wait for it
-    from leyline.services.structure import structure_fields  # noqa: PLC0415
-    from leyline.services.validation import problems_of  # noqa: PLC0415
+    from leyline.services.structure import structure_fields
+    from leyline.services.validation import problems_of
 
     said, problems = structure_fields(given, path)
     preset: str | None = None
@@ -67,7 +67,7 @@ def build(name: str, given: Mapping[str, Any], path: str) -> ServiceConfig:
 
 @functools.cache
 def _preset_fields(name: str) -> Mapping[str, Any]:
-    from leyline.services.structure import structure_fields  # noqa: PLC0415
+    from leyline.services.structure import structure_fields
 
     said, problems = structure_fields(read_preset(name), f"presets.{name}")
     if problems:

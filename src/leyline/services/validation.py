@@ -128,9 +128,9 @@ def _output(output: OutputConfig) -> Iterator[Problem]:
 
 
 def _expression(text: str) -> Iterator[str]:
-    import jmespath  # noqa: PLC0415  (only for tools that answer in JSON)
-    from jmespath.exceptions import JMESPathError  # noqa: PLC0415
-    from jmespath.functions import Functions  # noqa: PLC0415
+    import jmespath  # only for tools that answer in JSON
+    from jmespath.exceptions import JMESPathError
+    from jmespath.functions import Functions
 
     try:
         with warnings.catch_warnings():
