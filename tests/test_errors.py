@@ -27,6 +27,8 @@ FAILED = ExecutionResult(
         (errors.PromptTooLargeError("a", "too long"), "a: too long"),
         (errors.CommandNotFoundError("a", "not found"), "a: not found"),
         (errors.SpawnError("a", "no memory", 3.0), "a: no memory"),
+        (errors.QuotaExceededError("a", "60 of 60", 3.0, "rpm", 60, 60), "a: 60 of 60"),
+        (errors.LedgerError("q.db", "is full"), "quotas in q.db: is full"),
         (errors.AllServicesFailedError(), "no service could be tried"),
         (
             errors.AllServicesFailedError((FAILED, errors.SpawnError("b", "no memory"))),

@@ -9,7 +9,9 @@ LeylineError
 │  └─ PromptTooLargeError                too long for an argument of a command
 ├─ RejectedError                         nothing was started; safe to try elsewhere
 │  ├─ CommandNotFoundError               no such program, or it cannot be executed
-│  └─ SpawnError                         the system refused to start a process
+│  ├─ SpawnError                         the system refused to start a process
+│  └─ QuotaExceededError                 its quota has no room in time
+├─ LedgerError                           the store of the quotas cannot be used
 └─ AllServicesFailedError                every service that was tried failed
 """
 
@@ -124,6 +126,44 @@ class CommandNotFoundError(RejectedError):
 
 class SpawnError(RejectedError):
     """The system refused to start the process (descriptors, processes, memory)."""
+
+
+class QuotaExceededError(RejectedError):
+    """The service's quota has no room in time. Nothing was started, nothing is charged.
+
+    limit: Name of the limit in the way (``rpm``), or ``closed`` where the service said so itself.
+    used, amount: How much of it is used. retry_after: Seconds until it has room; None: never.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        reason: str,
+        retry_after: float | None = None,
+        limit: str = "",
+        used: int = 0,
+        amount: int = 0,
+    ) -> None:
+        super().__init__(service, reason, retry_after)
+        self.args = (service, reason, retry_after, limit, used, amount)
+        self.limit = limit
+        self.used = used
+        self.amount = amount
+
+
+class LedgerError(LeylineError):
+    """The store that holds the quotas cannot be used. Nothing was written, nothing was started.
+
+    store: Where it is, without a password. reason: What is wrong and what to do.
+    """
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(store, reason)
+        self.store = store
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"quotas in {self.store}: {self.reason}"
 
 
 class AllServicesFailedError(LeylineError):

@@ -1,0 +1,56 @@
+"""What every store of quotas can do. ``tests/quota/conformance.py`` says what that means."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from leyline.quota.account import AccountStatus, Booked, Refused
+from leyline.quota.limits import Limit, Weight
+
+
+class Ledger(Protocol):
+    """Quotas by account, for all who share the store. Each method is one transaction.
+
+    account: Which quota: a service, or a pool of several. booking: An id, unique in the world.
+    Every method raises LedgerError if the store cannot be used, and then nothing was written.
+    Cancellation: a transaction under way is completed or not begun, never half done.
+    """
+
+    async def book(
+        self,
+        account: str,
+        booking: str,
+        limits: Sequence[Limit],
+        weight: Weight,
+        *,
+        max_delay: float,
+    ) -> Booked | Refused:
+        """Reserve the earliest start under all *limits*, at most *max_delay* seconds from now."""
+        ...
+
+    async def confirm(
+        self, account: str, booking: str, limits: Sequence[Limit], weight: Weight
+    ) -> Booked:
+        """When the moment of a booked start has come: 0 to start now, else a new delay."""
+        ...
+
+    async def settle(
+        self, account: str, booking: str, limits: Sequence[Limit], weight: Weight
+    ) -> bool:
+        """Put what was really used in place of what was reserved; False if it was done before."""
+        ...
+
+    async def refund(self, account: str, booking: str) -> bool:
+        """Give back what was reserved, as nothing was started; False if there is nothing."""
+        ...
+
+    async def throttle(self, account: str, until: float, reason: str) -> None:
+        """Close the service until Unix time *until*, for everybody; never shorter than before."""
+        ...
+
+    async def status(self, account: str, limits: Sequence[Limit]) -> AccountStatus:
+        """How much is used. Writes nothing."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the store. Bookings stay."""
+        ...

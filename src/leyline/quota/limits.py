@@ -1,0 +1,109 @@
+"""What may be used in how long: limits as frozen values, and what one call weighs."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from attrs import field, frozen
+from attrs.validators import ge, gt
+
+_DAY: Final = 86_400.0
+
+
+class Measure(StrEnum):
+    """What a limit counts."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    INPUT_TOKENS = "input_tokens"
+    OUTPUT_TOKENS = "output_tokens"
+
+
+@frozen(kw_only=True)
+class Weight:
+    """What one call takes of a quota: requests to the model, and tokens."""
+
+    requests: int = field(default=1, validator=ge(0))
+    input_tokens: int = field(default=0, validator=ge(0))
+    output_tokens: int = field(default=0, validator=ge(0))
+
+    def of(self, measure: Measure) -> int:
+        """What a limit of *measure* counts of it."""
+        match measure:
+            case Measure.REQUESTS:
+                return self.requests
+            case Measure.TOKENS:
+                return self.input_tokens + self.output_tokens
+            case Measure.INPUT_TOKENS:
+                return self.input_tokens
+            case Measure.OUTPUT_TOKENS:
+                return self.output_tokens
+
+
+@frozen(kw_only=True)
+class DailyReset:
+    """When a calendar day of a quota begins: at *hour* o'clock in *zone*, also on the two days of
+    a year on which clocks change there."""
+
+    zone: str = "UTC"
+    hour: int = 0
+
+    def day(self, wall: float) -> int:
+        """The number of the day that Unix time *wall* lies in."""
+        return self._local(wall).toordinal()
+
+    def ends(self, wall: float) -> float:
+        """Unix time at which the day that *wall* lies in is over."""
+        morning = self._local(wall) + timedelta(days=1)
+        zone = ZoneInfo(self.zone)
+        return datetime(
+            morning.year, morning.month, morning.day, self.hour, tzinfo=zone
+        ).timestamp()
+
+    def _local(self, wall: float) -> datetime:
+        """The day that *wall* lies in, as a moment of that day."""
+        local = datetime.fromtimestamp(wall, ZoneInfo(self.zone)).replace(tzinfo=None)
+        return local - timedelta(hours=self.hour)
+
+
+@frozen(kw_only=True)
+class Limit:
+    """At most *amount* of *measure* in every window of *per* seconds, wherever it begins.
+
+    name: What it is called in messages, such as ``rpm``.
+    reset: Count in calendar days instead; *per* is then a day.
+    guard: Seconds by which starts may arrive bunched at the service; added to the window.
+    """
+
+    name: str
+    measure: Measure
+    amount: int = field(validator=gt(0))
+    per: float = field(validator=gt(0))
+    reset: DailyReset | None = None
+    guard: float = field(default=0.0, validator=ge(0))
+
+
+_NAMED: Final[Mapping[str, tuple[Measure, float]]] = {
+    "rpm": (Measure.REQUESTS, 60.0),
+    "rpd": (Measure.REQUESTS, _DAY),
+    "tpm": (Measure.TOKENS, 60.0),
+    "tpd": (Measure.TOKENS, _DAY),
+}
+"""The limits that have names of their own."""
+
+
+def named_limit(
+    name: str, amount: int, *, reset: DailyReset | None = None, guard: float = 0.0
+) -> Limit:
+    """The limit ``rpm``, ``rpd`` (or ``daily``), ``tpm`` or ``tpd``; *reset* for those of a day."""
+    measure, per = _NAMED["rpd" if name == "daily" else name]
+    return Limit(
+        name=name,
+        measure=measure,
+        amount=amount,
+        per=per,
+        reset=reset if per == _DAY else None,
+        guard=guard,
+    )
