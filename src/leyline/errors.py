@@ -135,7 +135,7 @@ class QuotaExceededError(RejectedError):
     used, amount: How much of it is used. retry_after: Seconds until it has room; None: never.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  (an error's arguments are positional, so that it pickles)
         self,
         service: str,
         reason: str,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from leyline.quota.limits import Limit, Measure, Weight
+from leyline.limits import Limit, Measure, Weight
 from leyline.quota.windows import SlidingLog, slack
 
 VERSION: Final = 1
@@ -51,7 +51,10 @@ class Refused:
 
 @frozen(kw_only=True)
 class LimitStatus:
-    """How much of one limit is used. frees_in: Seconds until some of it is free; None: nothing used."""
+    """How much of one limit is used.
+
+    frees_in: Seconds until some of it is free. None: nothing is used.
+    """
 
     name: str
     used: int
@@ -159,7 +162,7 @@ class Account:
         return True
 
     def refund(self, booking: str) -> bool:
-        """Give back what was reserved, as nothing was started; False if there is no such booking."""
+        """Give back what was reserved, as nothing was started; False if there is nothing."""
         held = self.bookings.pop(booking, None)
         if held is None:
             return False

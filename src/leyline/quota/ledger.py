@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from leyline.quota.account import AccountStatus, Booked, Refused
-from leyline.quota.limits import Limit, Weight
+from leyline.limits import Limit, Weight
 
 
 class Ledger(Protocol):

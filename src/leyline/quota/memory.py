@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from leyline.clock import Clock
 from leyline.quota.account import Account, AccountStatus, Booked, Refused
-from leyline.quota.limits import Limit, Weight
+from leyline.limits import Limit, Weight
 
 
 class MemoryLedger:

@@ -86,7 +86,7 @@ class SlidingLog:
         self._move(by, self.width)
 
     def fit(self, span: float) -> None:
-        """Take over what was entered under another *span*, each entry as late as it may have been."""
+        """Take over what was entered under another *span*, each entry as late as it may be."""
         if span != self.span:
             before, self.span = self.width, span
             self._move(0.0, before)
@@ -102,7 +102,7 @@ class SlidingLog:
         return (k + 1) * self.width + self.span
 
     def dump(self) -> list[float | int]:
-        """As a flat list: the span, then buckets, each as its distance from the last, and weights."""
+        """As a flat list: the span, then for each bucket its distance from the last and its weight."""
         flat: list[float | int] = [self.span]
         last = 0
         for k in sorted(self._buckets):
