@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -15,3 +16,10 @@ def pytest_configure() -> None:
 def anyio_backend() -> str:
     """asyncio alone: aiolimiter, which paces the quotas, runs on nothing else."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes the user's own quotas."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"

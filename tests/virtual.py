@@ -64,6 +64,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def call_at(self, when: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
+        # Elsewhere time passes by itself: who waits again for this instant does not for ever.
+        return super().call_at(max(when, math.nextafter(self.time(), math.inf)), *args, **options)
+
 
 VIRTUAL_BACKEND: tuple[str, dict[str, Any]] = ("asyncio", {"loop_factory": VirtualLoop})
 

@@ -15,8 +15,10 @@ from leyline.errors import (
     CommandNotFoundError,
     ConfigError,
     InvalidCallError,
+    LedgerError,
     LeylineError,
     PromptTooLargeError,
+    QuotaExceededError,
     RegistryClosedError,
     RejectedError,
     ServiceExistsError,
@@ -31,6 +33,7 @@ from leyline.model import (
     HealthStatus,
     Usage,
 )
+from leyline.quota import QuotaLevel, QuotaStatus
 from leyline.service_registry import ServiceRegistry
 
 __all__ = [
@@ -47,10 +50,14 @@ __all__ = [
     "HealthReport",
     "HealthStatus",
     "InvalidCallError",
+    "LedgerError",
     "LeylineError",
     "OutputConfig",
     "OutputFormat",
     "PromptTooLargeError",
+    "QuotaExceededError",
+    "QuotaLevel",
+    "QuotaStatus",
     "RegistryClosedError",
     "RejectedError",
     "ServiceConfig",

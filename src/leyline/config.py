@@ -169,7 +169,8 @@ class ServiceConfig:
     auth_method: ``api_key``, ``oauth``, ``token`` or ``none``.
     auth_env_var: Environment variable that holds the key. Read when a call starts, handed to this
         tool alone, never stored.
-    quota_limits: ``rpm``, ``rpd`` (or ``daily``), ``tpm``, ``tpd``, ``concurrent``; all positive.
+    quota_limits: ``rpm``, ``rpd`` (or ``daily``), ``tpm``, ``tpd``, ``concurrent``, ``windows``,
+        ``reset``, ``burst``, ``guard``, ``pool``, ``dry_run``: see ``read_quota_limits``.
     models: Models that may be asked for. Empty: any.
     display_name: For people; the name where empty.
     command_template: The arguments, split once as a shell would and filled in per element, never

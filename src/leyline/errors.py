@@ -132,7 +132,8 @@ class QuotaExceededError(RejectedError):
     """The service's quota has no room in time. Nothing was started, nothing is charged.
 
     limit: Name of the limit in the way (``rpm``), or ``closed`` where the service said so itself.
-    used, amount: How much of it is used. retry_after: Seconds until it has room; None: never.
+    used, amount: How much of it is used. retry_after: Seconds until it has room; None: not known,
+        or never, where the call is larger than the limit.
     """
 
     def __init__(  # noqa: PLR0917  (an error's arguments are positional, so that it pickles)

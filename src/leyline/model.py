@@ -112,6 +112,8 @@ class Call:
     prompt: The text, sent unchanged. files: Paths, in order.
     model: None means the service's default. timeout: Seconds for the run; None means no limit.
     cwd: Working directory of the tool. None means the caller's.
+    max_wait: Seconds until it has to start. deadline: Seconds until it has to have ended. None
+        means no limit.
     """
 
     prompt: str
@@ -119,6 +121,8 @@ class Call:
     model: str | None = None
     timeout: float | None = None
     cwd: str | None = None
+    max_wait: float | None = None
+    deadline: float | None = None
 
 
 @frozen(kw_only=True)
@@ -175,6 +179,7 @@ class Command:
     grace: Seconds between SIGTERM and SIGKILL.
     max_output: Bytes of each stream past which the process is stopped.
     read_files: Files to read when it has ended, by name.
+    pass_fds: Descriptors that it inherits, beside its standard streams; they stay ours to close.
     """
 
     argv: tuple[str, ...]
@@ -186,6 +191,7 @@ class Command:
     grace: float = 2.0
     max_output: int = 32 * 2**20
     read_files: Mapping[str, str] = field(factory=dict[str, str])
+    pass_fds: tuple[int, ...] = ()
 
 
 @frozen(kw_only=True)

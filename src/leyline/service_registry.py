@@ -7,27 +7,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from types import MappingProxyType, TracebackType
-from typing import Final, Self
+from typing import Self
 
 from attrs import evolve
 
 from leyline import health, services
-from leyline.calls import Service
+from leyline.calls import Checkup, Roster, Service
 from leyline.clock import SYSTEM_CLOCK, Clock
 from leyline.config import UNSAID, ServiceConfig
-from leyline.errors import (
-    AllServicesFailedError,
-    RegistryClosedError,
-    ServiceExistsError,
-    ServiceNotFoundError,
-)
-from leyline.model import Call, Completed, ExecutionResult, HealthReport
+from leyline.errors import AllServicesFailedError, RegistryClosedError
+from leyline.model import Call, ExecutionResult, HealthReport
 from leyline.process import Lifespan
+from leyline.quota import AccountStatus, QuotaStatus, Store, quota_status
 from leyline.routing import fan_out
 
 __all__ = ["AllServicesFailedError", "ExecutionResult", "ServiceConfig", "ServiceRegistry"]
-
-_LIVE_PROMPT: Final = "Reply with the single word: ok"
 
 
 class ServiceRegistry:
@@ -38,24 +32,32 @@ class ServiceRegistry:
     returns. One event loop at a time; not for use from several threads.
     """
 
-    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
-        """clock: Where durations, stamps and pauses come from."""
+    def __init__(
+        self, state: str | os.PathLike[str] | None = None, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        """state: Where quotas are kept: a path (SQLite), ``":memory:"`` or a ``redis://`` URL;
+            None: a file in the user's state folder. Opened when a service with a quota is asked.
+        clock: Where durations, stamps and pauses come from.
+        """
         self._clock = clock
-        self._services: dict[str, Service] = {}
-        self._board = health.HealthBoard()
-        self._checks: health.SingleFlight[HealthReport] = health.SingleFlight()
+        self._store = Store.at(state, clock)
+        self._services = Roster()
+        self._checkup = Checkup(self._services, clock)
         self._lifespan: Lifespan | None = None
+        self._guests = 0  # calls outside ``async with``
         self._closed = False
 
     @classmethod
-    def from_config(cls, path: str | Path | None = None) -> "ServiceRegistry":
-        """A registry of the services of a file (YAML or TOML).
+    def from_config(
+        cls, path: str | Path | None = None, state: str | os.PathLike[str] | None = None
+    ) -> "ServiceRegistry":
+        """A registry of the services of a file (YAML or TOML); *state* as for the class.
 
         path: None looks in ``$LEYLINE_CONFIG``, ``./services.yaml``, the user's configuration
             folder and ``~/.claude/leyline/services.yaml``; where none exists, it is empty.
         Raises ConfigError with every problem of the file.
         """
-        registry = cls()
+        registry = cls(state)
         for name, config in services.load(path).items():
             registry.register(name, config)
         return registry
@@ -74,7 +76,10 @@ class ServiceRegistry:
     ) -> bool | None:
         self._closed = True
         lifespan, self._lifespan = self._lifespan, None
-        return await lifespan.__aexit__(exc_type, exc, traceback) if lifespan else None
+        try:
+            return await lifespan.__aexit__(exc_type, exc, traceback) if lifespan else None
+        finally:
+            await self._store.aclose()
 
     async def aclose(self) -> None:
         """Stop every process that runs, and wait until all of their trees have ended.
@@ -97,17 +102,16 @@ class ServiceRegistry:
         Raises ConfigError with every problem of *config*, ServiceExistsError if *name* is taken
         and *replace* is not set. Nothing is run and nothing is looked up.
         """
-        if name in self._services and not replace:
-            raise ServiceExistsError(name)
         config = services.resolve(evolve(config, name=name))
-        self._services[name] = Service.prepare(config)
-        self._board.forget(name)
+        service = Service.prepare(config, self._store, self._clock)
+        self._services.add(service, replace=replace)
+        self._checkup.forget(name)
 
     def unregister(self, name: str) -> None:
         """Forget a service. Calls under way go on. Raises ServiceNotFoundError."""
-        self._service(name)
+        self._services.find(name)
         del self._services[name]
-        self._board.forget(name)
+        self._checkup.forget(name)
 
     async def execute(
         self,
@@ -117,40 +121,46 @@ class ServiceRegistry:
         *,
         model: str | None = None,
         timeout: float | None = UNSAID,
+        deadline: float | None = UNSAID,
         cwd: str | os.PathLike[str] | None = None,
     ) -> ExecutionResult:
-        """Run one prompt on one service.
+        """Run one prompt on one service, as soon as its quota allows it.
 
         files: Paths, relative to *cwd*. model: None means the service's default; without
             ``{model}`` in its template, the tool makes its own choice.
         timeout: Seconds from the start of the process; None means no limit. Default: the
             service's ``timeout_seconds``. cwd: The tool's working directory; default: this one's.
+        deadline: Seconds from now for everything, waiting included; None means to wait as long as
+            it takes. Default: the start may be waited for as long as the run may take.
 
         Returns a result whenever a process ran, also a failed one. Raises when none did:
         ServiceNotFoundError, InvalidCallError (and PromptTooLargeError), CommandNotFoundError,
-        SpawnError, RegistryClosedError.
+        SpawnError, RegistryClosedError; QuotaExceededError, at once, if it cannot start in time;
+        LedgerError if the quotas cannot be read or written. What was reserved is given back then.
 
         Cancellation: the caller is back at once; the whole process tree is stopped behind it
         (without ``async with``: before this returns).
         """
         queued_at = self._clock.wall()
-        chosen = self._service(service)
+        chosen = self._services.find(service)
+        seconds = chosen.config.timeout_seconds if timeout is UNSAID else timeout
         call = Call(
             prompt=prompt,
             files=tuple(os.fspath(path) for path in files or ()),
             model=model,
-            timeout=chosen.config.timeout_seconds if timeout is UNSAID else timeout,
+            timeout=seconds,
             cwd=None if cwd is None else os.fspath(cwd),
+            max_wait=seconds if deadline is UNSAID else deadline,
+            deadline=None if deadline is UNSAID else deadline,
         )
         async with self._open_lifespan() as lifespan:
             result = await chosen.execute(
                 call,
-                lifespan.runner,
-                secret_variables=self._secret_variables(),
+                lifespan,
+                secret_variables=self._services.secret_variables(),
                 queued_at=queued_at,
             )
-        if self._registered(chosen):
-            self._board.observe(service, result, self._clock.wall())
+        self._checkup.observe(chosen, result)
         return result
 
     execute_async = execute
@@ -164,6 +174,7 @@ class ServiceRegistry:
         *,
         model: str | None = None,
         timeout: float | None = UNSAID,
+        deadline: float | None = UNSAID,
         cwd: str | os.PathLike[str] | None = None,
     ) -> dict[str, ExecutionResult]:
         """Run one prompt on several services at the same time; parameters as for ``execute``.
@@ -175,7 +186,13 @@ class ServiceRegistry:
         if self._closed:
             raise RegistryClosedError
         ask = functools.partial(
-            self.execute, prompt=prompt, files=files, model=model, timeout=timeout, cwd=cwd
+            self.execute,
+            prompt=prompt,
+            files=files,
+            model=model,
+            timeout=timeout,
+            deadline=deadline,
+            cwd=cwd,
         )
         return await fan_out(services, ask)
 
@@ -189,13 +206,9 @@ class ServiceRegistry:
         Raises ServiceNotFoundError, RegistryClosedError.
         Cancellation: the check goes on for the other callers; without any, it is stopped.
         """
-        service = self._service(name)
+        service = self._services.find(name)
         async with self._open_lifespan() as lifespan:
-            return await self._checks.run(
-                (service, live, lifespan.group),
-                functools.partial(self._probe, service, lifespan, live=live),
-                lifespan.group,
-            )
+            return await self._checkup.check(service, lifespan, live=live)
 
     async def health_check_all(
         self, *, live: bool = False, on_report: Callable[[HealthReport], None] | None = None
@@ -209,12 +222,24 @@ class ServiceRegistry:
 
     def health(self, name: str) -> HealthReport:
         """What is known of a service, from checks and from real calls. Runs nothing."""
-        self._service(name)
-        return self._board.report(name, self._clock.wall())
+        self._services.find(name)
+        return self._checkup.report(name)
 
     def get_healthy_services(self) -> list[str]:
         """Services that are not known to be unusable, in the order of registration."""
-        return self._board.usable(tuple(self._services), self._clock.wall())
+        return self._checkup.usable(tuple(self._services))
+
+    async def quota_status(self, name: str) -> QuotaStatus:
+        """How much of a service's quota is used, by all who share it, and when it is free again.
+
+        Raises ServiceNotFoundError, LedgerError. Books nothing.
+        """
+        meter = self._services.find(name).meter
+        if meter is None:
+            return quota_status(name, name, AccountStatus(limits=()))
+        async with self._open_lifespan():
+            status = await meter.admission.status()
+        return quota_status(name, meter.account, status)
 
     def start_health_monitor(self, interval: float = 60.0) -> None:
         """Check every service about each *interval* seconds until the registry is closed.
@@ -238,50 +263,6 @@ class ServiceRegistry:
             )
         )
 
-    async def _probe(self, service: Service, lifespan: Lifespan, *, live: bool) -> HealthReport:
-        secret_variables = self._secret_variables()
-
-        async def run(argv: tuple[str, ...], /, *, timeout: float) -> Completed:
-            return await service.run_check(
-                argv, lifespan.runner, timeout=timeout, secret_variables=secret_variables
-            )
-
-        async def ask() -> ExecutionResult:
-            result = await service.execute(
-                Call(prompt=_LIVE_PROMPT, timeout=service.config.timeout_seconds),
-                lifespan.runner,
-                secret_variables=secret_variables,
-                queued_at=self._clock.wall(),
-            )
-            limited = result.failure is not None and result.failure.kind in health.LIMITED
-            if limited and self._registered(service):  # a report does not say until when
-                self._board.observe(service.config.name, result, self._clock.wall())
-            return result
-
-        report = await health.probe(
-            service.config, run, environ=os.environ, live=ask if live else None, clock=self._clock
-        )
-        if self._registered(service):
-            self._board.record(report, self._clock.wall())
-        return report
-
-    def _service(self, name: str) -> Service:
-        try:
-            return self._services[name]
-        except KeyError:
-            raise ServiceNotFoundError(name, tuple(self._services)) from None
-
-    def _registered(self, service: Service) -> bool:
-        """Whether *service* has been neither replaced nor removed since it was looked up."""
-        return self._services.get(service.config.name) is service
-
-    def _secret_variables(self) -> frozenset[str]:
-        return frozenset(
-            service.config.auth_env_var
-            for service in self._services.values()
-            if service.config.auth_env_var
-        )
-
     @asynccontextmanager
     async def _open_lifespan(self) -> AsyncGenerator[Lifespan, None]:
         """The registry's own lifespan, or one for this call alone."""
@@ -290,5 +271,11 @@ class ServiceRegistry:
         if self._lifespan is not None:
             yield self._lifespan
         else:
-            async with Lifespan(self._clock) as lifespan:
-                yield lifespan
+            self._guests += 1
+            try:
+                async with Lifespan(self._clock) as lifespan:
+                    yield lifespan
+            finally:
+                self._guests -= 1
+                if not self._guests:
+                    await self._store.aclose()

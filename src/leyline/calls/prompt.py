@@ -6,6 +6,7 @@ from pathlib import Path
 from leyline.config import FilesVia, ServiceConfig
 from leyline.errors import InvalidCallError
 from leyline.model import Call
+from leyline.tokens import estimate_tokens, tokens_of_length
 
 
 def check(config: ServiceConfig, call: Call, *, takes_files: bool) -> None:
@@ -19,10 +20,11 @@ def check(config: ServiceConfig, call: Call, *, takes_files: bool) -> None:
         close = get_close_matches(call.model, config.models, n=1)
         hint = f'did you mean "{close[0]}"?' if close else f"known: {', '.join(config.models)}"
         raise InvalidCallError(config.name, f'unknown model "{call.model}"; {hint}')
-    if call.timeout is not None and not call.timeout > 0:
-        raise InvalidCallError(
-            config.name, f"a timeout must be a positive number of seconds, got {call.timeout}"
-        )
+    for name, seconds in (("timeout", call.timeout), ("deadline", call.deadline)):
+        if seconds is not None and not seconds > 0:
+            raise InvalidCallError(
+                config.name, f"a {name} must be a positive number of seconds, got {seconds}"
+            )
     folder = Path(call.cwd or ".")
     if not folder.is_dir():
         raise InvalidCallError(config.name, f'working directory "{folder}" is not a directory')
@@ -61,6 +63,13 @@ def compose(config: ServiceConfig, call: Call) -> str:
             ) from None
         parts.append(f"--- {name} ---\n{text}")
     return "\n\n".join(parts)
+
+
+def estimate(call: Call) -> int:
+    """Tokens that the prompt and its files probably are."""
+    folder = Path(call.cwd or ".")
+    files = sum(tokens_of_length((folder / name).stat().st_size, name) for name in call.files)
+    return estimate_tokens(call.prompt) + files
 
 
 def _check_file(service: str, name: str, path: Path) -> None:

@@ -1,38 +1,54 @@
-"""The innermost layer: one call becomes one process, and what it left becomes a result."""
+"""One call on one service: checked, metered, run as a process, and its outcome read."""
 
 import os
 from collections.abc import Collection
 
-from attrs import frozen
+from attrs import define, evolve
 
 from leyline.calls import prompt as prompts
+from leyline.calls.metering import Meter
+from leyline.clock import Clock
 from leyline.config import ServiceConfig
 from leyline.errors import InvalidCallError
 from leyline.model import Call, Command, Completed, ExecutionResult
 from leyline.outcome import OutcomeReader
-from leyline.process import MARKER, Runner, Workspace, child_environment
+from leyline.process import MARKER, Lifespan, Runner, Workspace, child_environment
 from leyline.program import find_program
+from leyline.quota import Store
 from leyline.template import CommandTemplate
 
 _CHECK_OUTPUT_BYTES = 64 * 1024
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Service:
-    """A service made ready at its registration: nothing is parsed again when it is called."""
+    """A service made ready at its registration: nothing is parsed again when it is called.
+
+    meter: Its quota. None as long as nothing limits it.
+    """
 
     config: ServiceConfig
     template: CommandTemplate
     reader: OutcomeReader
+    clock: Clock
+    meter: Meter | None
 
     @classmethod
-    def prepare(cls, config: ServiceConfig) -> "Service":
-        """Make a resolved *config* ready. Raises ConfigError if its template is wrong."""
+    def prepare(cls, config: ServiceConfig, store: Store, clock: Clock) -> "Service":
+        """Make a resolved *config* ready; its quota is kept in *store*, which is not opened yet.
+
+        Raises ConfigError if its template is wrong.
+        """
         template = CommandTemplate.parse(config.command_template, file_args=config.file_args)
-        return cls(config, template, OutcomeReader(config))
+        return cls(config, template, OutcomeReader(config), clock, Meter.of(config, store, clock))
 
     async def execute(
-        self, call: Call, runner: Runner, *, secret_variables: Collection[str], queued_at: float
+        self,
+        call: Call,
+        lifespan: Lifespan,
+        *,
+        secret_variables: Collection[str],
+        queued_at: float,
     ) -> ExecutionResult:
         """Run *call* in a process of its own and say what came of it.
 
@@ -40,17 +56,40 @@ class Service:
         queued_at: Unix time at which the caller asked.
 
         Cancellation: the process tree is stopped behind the caller.
-        Raises InvalidCallError, CommandNotFoundError or SpawnError where no process started.
+        Raises InvalidCallError, CommandNotFoundError, SpawnError, QuotaExceededError or
+        LedgerError where no process started.
         """
         config = self.config
         prompts.check(config, call, takes_files=self.template.takes_files)
         text = prompts.compose(config, call)
         # What the template has no place for, the tool never hears of.
         model = (call.model or config.default_model or None) if self.template.takes_model else None
-        workspace = runner.workspace()
-        command = self._command(call, text, model, workspace, secret_variables)
-        completed = await runner.run(config.name, workspace, command)
-        return self._result(completed, text, model, secret_variables, queued_at)
+
+        asked_at = self.clock.monotonic()
+
+        async def start(held: tuple[int, ...]) -> ExecutionResult:
+            runner = lifespan.runner
+            workspace = runner.workspace()
+            command = self._command(call, text, model, workspace, secret_variables)
+            if held or call.deadline is not None:
+                waited = self.clock.monotonic() - asked_at
+                command = evolve(command, pass_fds=held, timeout=_time_left(call, waited))
+            completed = await runner.run(config.name, workspace, command)
+            return self._result(completed, text, model, secret_variables, queued_at)
+
+        if self.meter is None:
+            result = await start(())
+        else:
+            result = await self.meter.run(
+                start,
+                prompt_tokens=prompts.estimate(call),
+                deadline=None if call.max_wait is None else asked_at + call.max_wait,
+                group=lifespan.group,
+            )
+        if self.meter is None and Meter.limits_itself(result):
+            self.meter = Meter.of_its_own_words(config, self.clock)
+            await self.meter.throttle(result)
+        return result
 
     async def run_check(
         self,
@@ -152,6 +191,14 @@ class Service:
             queued=max(0.0, completed.started_at - queued_at),
             pid=completed.pid,
         )
+
+
+def _time_left(call: Call, waited: float) -> float | None:
+    """Seconds that the run may take: its own time-out, or less if the deadline is nearer."""
+    if call.deadline is None:
+        return call.timeout
+    left = max(0.0, call.deadline - waited)
+    return left if call.timeout is None else min(call.timeout, left)
 
 
 def _encode(service: str, text: str) -> bytes:

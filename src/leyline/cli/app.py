@@ -10,6 +10,7 @@ from leyline.cli import exits, output
 from leyline.cli.exits import ExitCode
 from leyline.cli.health import health
 from leyline.cli.init import init
+from leyline.cli.quota import quota
 from leyline.cli.run import run
 from leyline.cli.services import services
 from leyline.errors import LeylineError
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
-for command in (run, services, health, init):
+for command in (run, services, health, quota, init):
     app.command()(command)
 
 

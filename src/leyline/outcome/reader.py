@@ -15,9 +15,9 @@ from leyline.model import Completed, Failure, FailureKind, StopReason, Usage
 from leyline.outcome.classification import Classifier, Evidence, Verdict
 from leyline.outcome.document import Document, read_document
 from leyline.outcome.expressions import Expressions
-from leyline.outcome.tokens import estimate_tokens
 from leyline.outcome.waiting import find_waiting, read_waiting
 from leyline.redaction import redact
+from leyline.tokens import estimate_tokens
 from leyline.wording import last_lines, one_line
 
 _LONGEST: Final = 500

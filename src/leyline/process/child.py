@@ -61,6 +61,7 @@ class Child:
                 env=command.env,
                 cwd=command.cwd,
                 start_new_session=True,
+                pass_fds=command.pass_fds,
             )
         except OSError as error:
             for descriptor in streams[1:]:

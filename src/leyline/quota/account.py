@@ -11,10 +11,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from leyline.limits import Limit, Measure, Weight
-from leyline.quota.windows import SlidingLog, slack
+from leyline.quota.answers import AccountStatus, Booked, LimitStatus, Refused
+from leyline.quota.booking import Booking
+from leyline.quota.windows import DayLog, SlidingLog, slack
+
+__all__ = ["Account", "AccountStatus", "Booked", "LimitStatus", "Refused"]
 
 VERSION: Final = 1
 """Of the written form."""
@@ -22,79 +26,33 @@ VERSION: Final = 1
 _KEPT_SECONDS: Final = 2 * 86_400.0
 """After so long a booking that nobody settled is given up; what it reserved has long run out."""
 
-_REOPENING_SECONDS: Final = 1.0
-"""Between two starts after a service was closed, where no limit says how fast it can go."""
+_REOPENING_SECONDS: Final = 60.0
+"""For so long after a closure starts keep their distance."""
 
+_GAP_SECONDS: Final = 1.0
+"""Between two starts after a closure, where no limit says how fast it can go."""
 
-@frozen(kw_only=True)
-class Booked:
-    """A start that is reserved. delay: Seconds until it."""
-
-    delay: float
-
-
-@frozen(kw_only=True)
-class Refused:
-    """No start in time; nothing was written.
-
-    delay: Seconds until the earliest start; infinite if there is none.
-    limit: Name of the limit that stands in the way; ``closed`` where the service said so itself.
-    used, amount: How much of it is used. reason: The service's own words, where it is closed.
-    """
-
-    delay: float
-    limit: str
-    used: int = 0
-    amount: int = 0
-    reason: str = ""
-
-
-@frozen(kw_only=True)
-class LimitStatus:
-    """How much of one limit is used.
-
-    frees_in: Seconds until some of it is free. None: nothing is used.
-    """
-
-    name: str
-    used: int
-    amount: int
-    frees_in: float | None
-
-
-@frozen(kw_only=True)
-class AccountStatus:
-    """A look at a quota. closed_for: Seconds for which the service is closed; 0: it is open."""
-
-    limits: tuple[LimitStatus, ...]
-    closed_for: float = 0.0
-    reason: str = ""
-
-
-@define
-class _Booking:
-    """at: When it starts. entries: The bucket (or day) and the weight that each limit holds."""
-
-    at: float
-    entries: dict[str, tuple[int, int]]
+_LATE_SECONDS: Final = 1.0
+"""A start that comes so much later than booked is always booked again."""
 
 
 @define
 class Account:
     """Everything about one quota.
 
-    logs: For each limit over a sliding window. days: For each limit of a calendar day, the day's
-    number and what was used. closed_until: Unix time. reopening: Until when, in *now*, starts keep
-    their distance after a closure. last: The latest start that is booked.
+    logs, days: For each limit over a sliding window, and for each of a calendar day, what was
+    used. closed_until: Unix time. reopening: Until when, in *now*, starts keep their distance after
+    a closure. last: The latest start that is booked. settled: The latest one that was settled.
     """
 
     logs: dict[str, SlidingLog] = field(factory=dict[str, SlidingLog])
-    days: dict[str, dict[int, int]] = field(factory=dict[str, dict[int, int]])
-    bookings: dict[str, _Booking] = field(factory=dict[str, _Booking])
+    days: dict[str, DayLog] = field(factory=dict[str, DayLog])
+    bookings: dict[str, Booking] = field(factory=dict[str, Booking])
     closed_until: float = 0.0
     closed_by: str = ""
     reopening: float = -math.inf
     last: float = -math.inf
+    settled: float = -math.inf
 
     def book(
         self,
@@ -111,21 +69,20 @@ class Account:
         First come, first served: it never lies before one that was booked earlier.
         max_delay: Seconds; a start later than that is refused.
         """
-        self._prepare(limits, now)
+        self._prepare(limits, now, wall)
         start, hindrance = self._earliest(limits, weight, now, wall)
         if start - now > max_delay or math.isinf(start):
-            return self._refusal(start, hindrance, now, wall)
+            return self._refusal(start, hindrance or self._queued_for(limits, now, wall), now, wall)
         entries: dict[str, tuple[int, int]] = {}
         for limit in limits:
             amount = weight.of(limit.measure)
             if limit.reset is not None:
-                day = limit.reset.day(wall + start - now)
-                used = self.days.setdefault(limit.name, {})
-                used[day] = used.get(day, 0) + amount
-                entries[limit.name] = (day, amount)
+                k = limit.reset.day(wall + (start - now))
+                self.days[limit.name].change(k, amount)
             else:
-                entries[limit.name] = (self.logs[limit.name].add(amount, start), amount)
-        self.bookings[booking] = _Booking(start, entries)
+                k = self.logs[limit.name].add(amount, start)
+            entries[limit.name] = (k, amount)
+        self.bookings[booking] = Booking(start, entries)
         self.last = max(self.last, start)
         return Booked(delay=start - now)
 
@@ -134,14 +91,13 @@ class Account:
     ) -> Booked:
         """What has become of a booked start whose moment has come: 0 to start now, else a new wait.
 
-        It is put off where the service was closed meanwhile, and where it comes too late to count
-        as the start that was booked.
+        *limits* and *weight* are those of the booking. It is put off where the service was closed
+        meanwhile, and where it comes too late, or on another day, to count as what was booked.
         """
         held = self.bookings.get(booking)
-        closed = wall < self.closed_until
-        shortest = min((limit.per for limit in limits if limit.reset is None), default=math.inf)
-        if held is not None and not closed and now <= held.at + slack(shortest):
-            return Booked(delay=max(0.0, held.at - now))
+        closed_for = max(0.0, self.closed_until - wall)
+        if held is not None and held.stands(limits, now + closed_for, wall + closed_for):
+            return Booked(delay=max(closed_for, held.at - now))
         self.refund(booking)
         outcome = self.book(booking, limits, weight, now=now, wall=wall)
         assert isinstance(outcome, Booked)  # it did fit before
@@ -155,6 +111,7 @@ class Account:
         held = self.bookings.pop(booking, None)
         if held is None:
             return False
+        self.settled = max(self.settled, held.at)
         for limit in limits:
             if limit.name in held.entries:
                 k, reserved = held.entries[limit.name]
@@ -169,18 +126,23 @@ class Account:
         for name, (k, reserved) in held.entries.items():
             self._change(name, k, -reserved)
         self.last = max((b.at for b in self.bookings.values()), default=-math.inf)
+        self.last = max(self.last, self.settled)
         return True
 
     def close(self, until: float, reason: str, *, now: float, wall: float) -> None:
         """Close the service until Unix time *until*; never shorter than it is closed already.
 
         Afterwards starts keep their distance for a while. A moment that has passed closes nothing,
-        but the next starts keep their distance too.
+        but the next starts keep their distance too. What is booked for later is put off by
+        ``confirm``, so that it keeps its distance as well.
         """
         if until >= self.closed_until:
             self.closed_until = until
             self.closed_by = reason
-        self.reopening = max(self.reopening, now + max(0.0, until - wall) + 60.0)
+        self.reopening = max(self.reopening, now + max(0.0, until - wall) + _REOPENING_SECONDS)
+        for held in self.bookings.values():
+            if held.at > now:
+                held.at = now - _LATE_SECONDS
 
     def status(self, limits: Sequence[Limit], *, now: float, wall: float) -> AccountStatus:
         """How much of each of *limits* is used."""
@@ -192,57 +154,77 @@ class Account:
 
     def shift(self, by: float) -> None:
         """Take over a state of another clock, on which it was *by* seconds earlier."""
-        for log in self.logs.values():
-            log.shift(by)
+        for name, log in self.logs.items():
+            self._move(name, span=log.span, by=by)
         for held in self.bookings.values():
             held.at += by
         self.last += by
+        self.settled += by
         self.reopening += by
 
-    def _prepare(self, limits: Sequence[Limit], now: float) -> None:
+    def _prepare(self, limits: Sequence[Limit], now: float, wall: float) -> None:
         for limit in limits:
-            if limit.reset is None:
-                span = limit.per + limit.guard + slack(limit.per)
-                log = self.logs.setdefault(limit.name, SlidingLog(span))
-                log.fit(span)
-                log.forget(now)
-        for booking in [b for b, held in self.bookings.items() if held.at < now - _KEPT_SECONDS]:
-            del self.bookings[booking]
+            if limit.reset is not None:
+                self.days.setdefault(limit.name, DayLog()).forget(limit.reset.day(wall))
+                continue
+            span = limit.per + limit.guard + slack(limit.per)
+            log = self.logs.get(limit.name)
+            if log is None:
+                log = self.logs[limit.name] = SlidingLog(span)
+            log.forget(now)
+            if log.takes(span):
+                self._move(limit.name, span=span, by=0.0)
+        while self.bookings:
+            oldest = next(iter(self.bookings))
+            if self.bookings[oldest].at >= now - _KEPT_SECONDS:
+                break
+            del self.bookings[oldest]
+
+    def _move(self, name: str, *, span: float, by: float) -> None:
+        """Move a log, and with it what the bookings know of where they stand in it."""
+        moved = self.logs[name].move(span=span, by=by)
+        for held in self.bookings.values():
+            held.follow(name, moved)
 
     def _earliest(
         self, limits: Sequence[Limit], weight: Weight, now: float, wall: float
     ) -> tuple[float, Limit | None]:
-        """The earliest start, and the limit that it waits for; None: the service is closed."""
+        """The earliest start, and the limit that it waits for; None: it waits for none of them."""
         start, hindrance = max(now, self.last), None
         if wall < self.closed_until:
             start = max(start, now + self.closed_until - wall)
-        if max(now, self.last) < self.reopening and start > now - self._gap(limits):
-            start = max(start, self.last + self._gap(limits))
-        while True:
-            earliest, limit = start, hindrance
-            for candidate in limits:
-                fits = self._fits(candidate, weight, earliest, now, wall)
-                if fits > earliest:
-                    earliest, limit = fits, candidate
-            if earliest == start or math.isinf(earliest):
-                return earliest, limit
-            start, hindrance = earliest, limit
+        if max(now, self.last) < self.reopening:
+            start = max(start, self.last + _gap(limits))
+        before = -math.inf
+        while before < start:
+            before = start
+            for limit in limits:
+                fits = self._fits(limit, weight, start, now, wall)
+                if fits > start:
+                    start, hindrance = fits, limit
+        return start, hindrance
 
     def _fits(self, limit: Limit, weight: Weight, start: float, now: float, wall: float) -> float:
         amount = weight.of(limit.measure)
         if limit.reset is None:
             return self.logs[limit.name].earliest(amount, limit.amount, start)
-        if amount > limit.amount:
-            return math.inf
-        used = self.days.get(limit.name, {})
-        while used.get(limit.reset.day(wall + start - now), 0) + amount > limit.amount:
-            start = now + limit.reset.ends(wall + start - now) - wall
-        return start
+        if math.isinf(start):
+            return start
+        at = wall + (start - now)
+        late = limit.guard + slack(limit.per)
+        fits = self.days[limit.name].earliest(
+            amount, limit.amount, at, reset=limit.reset, late=late
+        )
+        return start + (fits - at)
 
-    def _gap(self, limits: Sequence[Limit]) -> float:
-        """Seconds between two starts at the pace of the tightest limit on requests."""
-        paces = [limit.per / limit.amount for limit in limits if limit.measure is Measure.REQUESTS]
-        return min(max(paces, default=_REOPENING_SECONDS), 60.0)
+    def _queued_for(self, limits: Sequence[Limit], now: float, wall: float) -> Limit | None:
+        """What the bookings before it wait for: the fullest limit; None: the service is closed."""
+        if wall < self.closed_until or now < self.reopening:
+            return None
+        shares = {
+            limit: self._limit_status(limit, now, wall).used / limit.amount for limit in limits
+        }
+        return max(shares, key=lambda limit: shares[limit], default=None)
 
     def _refusal(self, start: float, hindrance: Limit | None, now: float, wall: float) -> Refused:
         if hindrance is None:
@@ -251,14 +233,14 @@ class Account:
         return Refused(delay=start - now, limit=status.name, used=status.used, amount=status.amount)
 
     def _change(self, name: str, k: int, by: int) -> None:
-        if name in self.logs:
+        if name in self.days and k in self.days[name]:
+            self.days[name].change(k, by)
+        elif name in self.logs:
             self.logs[name].change(k, by)
-        elif name in self.days and k in self.days[name]:
-            self.days[name][k] = max(0, self.days[name][k] + by)
 
     def _limit_status(self, limit: Limit, now: float, wall: float) -> LimitStatus:
         if limit.reset is not None:
-            used = self.days.get(limit.name, {}).get(limit.reset.day(wall), 0)
+            used = self.days.get(limit.name, DayLog()).used(limit.reset.day(wall))
             frees_in = limit.reset.ends(wall) - wall if used else None
         else:
             log = self.logs.get(limit.name, SlidingLog(limit.per))
@@ -273,11 +255,12 @@ class Account:
             {
                 "version": VERSION,
                 "logs": {name: log.dump() for name, log in self.logs.items()},
-                "days": {name: list(days.items())[-3:] for name, days in self.days.items()},
-                "bookings": {b: [held.at, held.entries] for b, held in self.bookings.items()},
+                "days": {name: days.dump() for name, days in self.days.items()},
+                "bookings": {booking: held.dump() for booking, held in self.bookings.items()},
                 "closed": [self.closed_until, self.closed_by],
-                "reopening": None if math.isinf(self.reopening) else self.reopening,
-                "last": None if math.isinf(self.last) else self.last,
+                "reopening": _written(self.reopening),
+                "last": _written(self.last),
+                "settled": _written(self.settled),
             },
             separators=(",", ":"),
         )
@@ -288,13 +271,29 @@ class Account:
         state: dict[str, Any] = json.loads(text)
         return cls(
             logs={name: SlidingLog.load(flat) for name, flat in state["logs"].items()},
-            days={name: {int(d): int(u) for d, u in days} for name, days in state["days"].items()},
-            bookings={
-                b: _Booking(at, {name: (k, w) for name, (k, w) in entries.items()})
-                for b, (at, entries) in state["bookings"].items()
-            },
+            days={name: DayLog.load(pairs) for name, pairs in state["days"].items()},
+            bookings={booking: Booking.load(held) for booking, held in state["bookings"].items()},
             closed_until=state["closed"][0],
             closed_by=state["closed"][1],
-            reopening=-math.inf if state["reopening"] is None else state["reopening"],
-            last=-math.inf if state["last"] is None else state["last"],
+            reopening=_read(state["reopening"]),
+            last=_read(state["last"]),
+            settled=_read(state.get("settled")),
         )
+
+
+def _gap(limits: Sequence[Limit]) -> float:
+    """Seconds between two starts at the pace of the tightest limit on requests a minute or less."""
+    paces = [
+        limit.per / limit.amount
+        for limit in limits
+        if limit.measure is Measure.REQUESTS and limit.per <= 60.0
+    ]
+    return max(paces, default=_GAP_SECONDS)
+
+
+def _written(moment: float) -> float | None:
+    return None if math.isinf(moment) else moment
+
+
+def _read(moment: float | None) -> float:
+    return -math.inf if moment is None else moment

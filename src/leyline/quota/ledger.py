@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from leyline.quota.account import AccountStatus, Booked, Refused
 from leyline.limits import Limit, Weight
+from leyline.quota.account import AccountStatus, Booked, Refused
 
 
 class Ledger(Protocol):

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from leyline.clock import Clock
-from leyline.quota.account import Account, AccountStatus, Booked, Refused
 from leyline.limits import Limit, Weight
+from leyline.quota.account import Account, AccountStatus, Booked, Refused
 
 
 class MemoryLedger:

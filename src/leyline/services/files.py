@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from leyline.errors import ConfigError
-from leyline.services.plain import at, is_mapping, printable, shown
+from leyline.plain import at, is_mapping, printable, shown
 
 VARIABLE: Final = "LEYLINE_CONFIG"
 _MERGING: Final = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")

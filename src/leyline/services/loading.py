@@ -8,8 +8,8 @@ from typing import Any
 
 from leyline.config import ServiceConfig
 from leyline.errors import ConfigError
+from leyline.plain import at, is_mapping, shown
 from leyline.services.files import find_config_file, read_config_file, services_of
-from leyline.services.plain import at, is_mapping, shown
 from leyline.services.presets import preset_names, read_preset, recognise
 from leyline.services.resolution import build
 

@@ -3,13 +3,12 @@
 import functools
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from leyline.errors import ConfigError
-from leyline.services.plain import shown
+from leyline.plain import shown, suggestion
 
 _ORDER: Final = (
     "gemini", "claude", "codex", "qwen", "llm", "opencode", "copilot", "vibe", "local",
@@ -45,8 +44,7 @@ def preset_for(command: str, preset: str | None, path: str) -> str | None:
     if not preset:
         return None
     if preset not in preset_names():
-        close = get_close_matches(preset, preset_names(), n=1)
-        hint = f'did you mean "{close[0]}"?' if close else f"known: {', '.join(preset_names())}"
+        hint = suggestion(preset, preset_names())
         raise ConfigError((f"{path}.preset: unknown preset {shown(preset)}; {hint}",))
     return preset
 

@@ -8,7 +8,7 @@ from attrs import evolve, fields
 
 from leyline.config import OutputFormat, ServiceConfig
 from leyline.errors import ConfigError
-from leyline.services.plain import at, shown
+from leyline.plain import at, shown
 from leyline.services.presets import preset_for, read_preset
 
 _OF_THE_TEMPLATE: Final = ("files_via", "file_args")

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Final, cast, get_args, get_origin
 
@@ -24,7 +23,7 @@ from leyline.config import (
     Stream,
 )
 from leyline.model import FailureKind
-from leyline.services.plain import at, is_mapping, is_number, shown
+from leyline.plain import at, is_mapping, is_number, shown, suggestion
 
 FIELDS: Final[Mapping[str, Any]] = {
     attribute.name: attribute.type
@@ -58,9 +57,7 @@ def structure_fields(given: Mapping[str, Any], path: str) -> tuple[dict[str, Any
 
 def _unknown_key(where: str, key: object, known: Mapping[str, Any]) -> str:
     """The problem of a key that means nothing, with the closest one that does."""
-    close = get_close_matches(str(key), known, n=1)
-    hint = f'; did you mean "{close[0]}"?' if close else f"; known: {', '.join(known)}"
-    return f"{where}: unknown key{hint}"
+    return f"{where}: unknown key; {suggestion(key, known)}"
 
 
 def _problems(error: BaseException, where: str) -> Iterator[str]:

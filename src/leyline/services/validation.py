@@ -10,18 +10,9 @@ from attrs import asdict
 
 from leyline.config import AuthMethod, OutputConfig, ServiceConfig
 from leyline.errors import ConfigError
-from leyline.services.plain import at, is_mapping, is_number, printable, shown
+from leyline.plain import is_mapping, printable, shown, suggestion
+from leyline.quota_limits import read_quota_limits
 from leyline.template import CHECK_PLACEHOLDERS, CommandTemplate
-
-_LIMITS: Final = {
-    "rpm": True,
-    "rpd": True,
-    "daily": True,
-    "tpm": False,
-    "tpd": False,
-    "concurrent": True,
-}
-"""Limits of a quota, and whether they count in whole numbers."""
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -38,7 +29,7 @@ def problems_of(config: ServiceConfig) -> Iterator[Problem]:
     """Every problem with the values of *config*, whose types are right."""
     yield from _texts(config)
     yield from _numbers(config)
-    yield from _quota(config.quota_limits)
+    yield from _quota(config)
     yield from _commands(config)
     yield from _environment(config)
     yield from _output(config.output)
@@ -76,19 +67,10 @@ def _numbers(config: ServiceConfig) -> Iterator[Problem]:
         yield "grace_seconds", f": expected zero or more, got {shown(config.grace_seconds)}"
 
 
-def _quota(limits: Mapping[Any, Any]) -> Iterator[Problem]:
-    for name, value in limits.items():
-        where = at("", name)
-        if name not in _LIMITS:
-            close = get_close_matches(str(name), _LIMITS, n=1)
-            hint = f'did you mean "{close[0]}"?' if close else f"known: {', '.join(_LIMITS)}"
-            yield "quota_limits", f".{where}: unknown limit; {hint}"
-        elif not is_number(value) or value <= 0:
-            yield "quota_limits", f".{where}: expected a positive number, got {shown(value)}"
-        elif _LIMITS[name] and value != int(value):
-            yield "quota_limits", f".{where}: expected a whole number, got {shown(value)}"
-    if "rpd" in limits and "daily" in limits:
-        yield "quota_limits", ".daily: is another name for rpd; give only one of them"
+def _quota(config: ServiceConfig) -> Iterator[Problem]:
+    _, problems = read_quota_limits(config.quota_limits)
+    for path, words in problems:
+        yield "quota_limits", f"{path}: {words}"
 
 
 def _commands(config: ServiceConfig) -> Iterator[Problem]:
@@ -144,9 +126,7 @@ def _expression(text: str) -> Iterator[str]:
         known = cast("Mapping[str, Any]", Functions.FUNCTION_TABLE)
         for name in _functions(parsed):
             if name not in known:  # would be found out only when the tool has answered
-                close = get_close_matches(name, known, n=1)
-                hint = f'did you mean "{close[0]}"?' if close else f"known: {', '.join(known)}"
-                yield f'unknown function "{name}"; {hint}'
+                yield f'unknown function "{name}"; {suggestion(name, known)}'
 
 
 def _functions(node: Mapping[str, Any]) -> Iterator[str]:

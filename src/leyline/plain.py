@@ -3,7 +3,8 @@
 import datetime
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any, Final, TypeGuard
 
 _LARGEST: Final = 2**63 - 1
@@ -54,6 +55,12 @@ def at(path: str, key: Any) -> str:
     if isinstance(key, str) and _PLAIN_KEY.fullmatch(key) and key.isprintable():
         return f"{path}.{key}" if path else key
     return f"{path}.{shown(key)}" if path else shown(key)
+
+
+def suggestion(key: object, known: Collection[str]) -> str:
+    """What may have been meant by *key*: the closest of what is *known*, or all of it."""
+    close = get_close_matches(key, known, n=1) if isinstance(key, str) else []
+    return f'did you mean "{close[0]}"?' if close else f"known: {', '.join(known)}"
 
 
 def printable(text: str) -> str:

@@ -1,0 +1,78 @@
+"""The health of a registry's services: checks with live processes, and what real calls showed."""
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from leyline import health
+from leyline.calls.metering import Meter
+from leyline.calls.roster import Roster
+from leyline.calls.run import Service
+from leyline.clock import Clock
+from leyline.model import Call, Completed, ExecutionResult, HealthReport
+from leyline.process import Lifespan
+
+_LIVE_PROMPT: Final = "Reply with the single word: ok"
+
+
+class Checkup:
+    """Checks services, one check at a time for each, and keeps what is known of them."""
+
+    def __init__(self, roster: Roster, clock: Clock) -> None:
+        self._roster = roster
+        self._clock = clock
+        self._board = health.HealthBoard()
+        self._checks: health.SingleFlight[HealthReport] = health.SingleFlight()
+
+    async def check(self, service: Service, lifespan: Lifespan, *, live: bool) -> HealthReport:
+        """Check *service* now, or share the check that is under way in the same *lifespan*."""
+        return await self._checks.run(
+            (service, live, lifespan.group),
+            functools.partial(self._check, service, lifespan, live=live),
+            lifespan.group,
+        )
+
+    def observe(self, service: Service, result: ExecutionResult) -> None:
+        """Take in how a real call went, unless it speaks of a service that is gone."""
+        if self._roster.holds(service):
+            self._board.observe(service.config.name, result, self._clock.wall())
+
+    def report(self, name: str) -> HealthReport:
+        """What is known of the service *name*."""
+        return self._board.report(name, self._clock.wall())
+
+    def usable(self, names: Sequence[str]) -> list[str]:
+        """Those of *names* that are not known to be down."""
+        return self._board.usable(names, self._clock.wall())
+
+    def forget(self, name: str) -> None:
+        """Drop all that is known of the service *name*."""
+        self._board.forget(name)
+
+    async def _check(self, service: Service, lifespan: Lifespan, *, live: bool) -> HealthReport:
+        secret_variables = self._roster.secret_variables()
+
+        async def run(argv: tuple[str, ...], /, *, timeout: float) -> Completed:
+            return await service.run_check(
+                argv, lifespan.runner, timeout=timeout, secret_variables=secret_variables
+            )
+
+        async def ask() -> ExecutionResult:
+            seconds = service.config.timeout_seconds
+            result = await service.execute(
+                Call(prompt=_LIVE_PROMPT, timeout=seconds, max_wait=seconds),
+                lifespan,
+                secret_variables=secret_variables,
+                queued_at=self._clock.wall(),
+            )
+            if Meter.limits_itself(result):  # a report does not say until when
+                self.observe(service, result)
+            return result
+
+        report = await health.probe(
+            service.config, run, environ=os.environ, live=ask if live else None, clock=self._clock
+        )
+        if self._roster.holds(service):
+            self._board.record(report, self._clock.wall())
+        return report

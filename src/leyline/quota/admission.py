@@ -1,0 +1,289 @@
+"""May this call start now? Those who wait for one quota in this process, in front of its store."""
+
+import contextlib
+import logging
+import math
+import uuid
+from typing import Final
+
+import anyio
+from anyio.lowlevel import checkpoint
+from attrs import define, field, frozen
+
+from leyline.clock import Clock
+from leyline.errors import LedgerError, QuotaExceededError
+from leyline.limits import Limit, Weight
+from leyline.quota.account import AccountStatus, Refused
+from leyline.quota.ledger import Ledger
+from leyline.quota.pacer import pacer_for
+from leyline.quota.queue import Priority, Queue
+from leyline.quota.refusal import overdue, refused
+from leyline.quota.windows import slack
+
+logger = logging.getLogger(__name__)
+
+_REFUND_SECONDS: Final = 5.0
+"""How long a caller who was cancelled is held up by a store that does not answer."""
+
+
+@frozen(kw_only=True)
+class Grant:
+    """A call may start now. booking: What to settle or refund. queued: Seconds it has waited."""
+
+    booking: str
+    queued: float
+
+
+@define(eq=False)
+class _Waiter:
+    """booked: Whether it may hold a booking. refusal: Why its turn never comes."""
+
+    weight: Weight
+    deadline: float
+    booking: str = field(factory=lambda: uuid.uuid4().hex)
+    turn: anyio.Event = field(factory=anyio.Event)
+    booked: bool = False
+    refusal: QuotaExceededError | None = None
+
+
+class Admission:
+    """The queue for one account: a service, or a pool of several.
+
+    Only the head of the queue books, and sleeps until its start; the others wait for their turn.
+    Nobody who comes later, of whatever class, takes the place of a head that has booked.
+    """
+
+    def __init__(
+        self,
+        account: str,
+        limits: tuple[Limit, ...],
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        burst: int | None = None,
+    ) -> None:
+        """burst: Starts at once before they are spread; None: ten, or the limit if it is less."""
+        self._account = account
+        self._limits = limits
+        self._ledger = ledger
+        self._clock = clock
+        self._pacer = pacer_for(limits, burst=burst)
+        self._slack = min((slack(limit.per) for limit in limits), default=math.inf)
+        self._queue = Queue[_Waiter]()
+        self._head: _Waiter | None = None
+        self._alarm: anyio.CancelScope | None = None  # around what the head waits for
+        self._alarmed_by = -math.inf  # a deadline before this is news to the head
+        self._stale = False  # what is booked may have become possible earlier, or impossible
+        self._reserved: dict[str, Weight] = {}
+        self._owed: set[str] = set()  # bookings that could not be given back yet
+
+    async def admit(
+        self,
+        weight: Weight,
+        *,
+        deadline: float | None,
+        priority: Priority = Priority.NORMAL,
+    ) -> Grant:
+        """Wait until a call of *weight* may start. Settle or refund what is granted.
+
+        deadline: In seconds of ``clock.monotonic``; None: wait as long as it takes.
+        Raises QuotaExceededError as soon as it is known that the start would lie past the
+        deadline, and LedgerError if the store cannot be used; nothing is booked then.
+        Cancellation: what was booked is given back, and the next has its turn.
+        """
+        since = self._clock.monotonic()
+        waiter = _Waiter(weight, math.inf if deadline is None else deadline)
+        try:
+            await self._turn(waiter, priority)
+            await self._lead(waiter)
+        except BaseException:
+            self._queue.discard(waiter)
+            if waiter.booked:
+                await self._give_back(waiter.booking)
+            raise
+        finally:
+            if self._head is waiter:
+                self._hand_over()
+        self._reserved[waiter.booking] = weight
+        return Grant(booking=waiter.booking, queued=self._clock.monotonic() - since)
+
+    async def settle(self, booking: str, weight: Weight) -> None:
+        """Put what was really used, *weight*, in place of what was reserved; once.
+
+        Raises LedgerError.
+        """
+        done = await self._ledger.settle(self._account, booking, self._limits, weight)
+        reserved = self._reserved.pop(booking, None)
+        if done and (reserved is None or self._less(weight, reserved)):
+            self._rouse()
+
+    async def refund(self, booking: str) -> None:
+        """Give back what was reserved, as nothing was started. Raises LedgerError."""
+        done = await self._ledger.refund(self._account, booking)
+        self._reserved.pop(booking, None)
+        if done:
+            self._rouse()
+
+    async def throttle(self, until: float, reason: str) -> None:
+        """Close the account until Unix time *until*, for everybody. Raises LedgerError.
+
+        reason: The service's own words.
+        """
+        await self._ledger.throttle(self._account, until, reason)
+        self._rouse()
+
+    async def status(self) -> AccountStatus:
+        """How much is used, of all who share the account. Raises LedgerError."""
+        return await self._ledger.status(self._account, self._limits)
+
+    async def _turn(self, waiter: _Waiter, priority: Priority) -> None:
+        """Wait until *waiter* is the head."""
+        if self._head is None:
+            self._head = waiter
+            await checkpoint()
+            return
+        deadline = None if math.isinf(waiter.deadline) else waiter.deadline
+        self._queue.add(waiter, priority, deadline=deadline)
+        if self._alarm is not None and waiter.deadline < self._alarmed_by:
+            self._alarm.cancel()
+        await waiter.turn.wait()
+        if waiter.refusal is not None:
+            raise waiter.refusal
+
+    def _less(self, weight: Weight, reserved: Weight) -> bool:
+        measures = {limit.measure for limit in self._limits}
+        return any(weight.of(measure) < reserved.of(measure) for measure in measures)
+
+    def _hand_over(self) -> None:
+        self._head = self._queue.pop()
+        if self._head is not None:
+            self._head.turn.set()
+
+    def _rouse(self) -> None:
+        """Let the head book anew."""
+        self._stale = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    async def _lead(self, head: _Waiter) -> None:
+        """Book a start for *head*, and wait for it."""
+        if self._owed:
+            await self._repay()
+        now = self._clock.monotonic()
+        await self._refuse(now)
+        if head.deadline < now:
+            raise overdue(self._account, await self.status(), 0.0)
+        asked = self._clock.monotonic()
+        delay = await self._book(head)
+        waited = self._clock.monotonic() - asked > self._slack  # its moment may have passed
+        paced = False
+        while True:
+            while delay > 0:
+                waited = True
+                if await self._sleep(delay):
+                    break
+                delay = await self._book_anew(head)
+            if not paced:
+                paced = True
+                waited |= await self._pace(head)
+            if not waited:
+                return
+            delay = await self._confirm(head)
+            if delay <= 0:
+                return
+
+    async def _book(self, head: _Waiter) -> float:
+        """Seconds until the start that is booked."""
+        self._stale = False
+        head.booked = True  # cancelled from here on, nobody knows whether it is
+        try:
+            outcome = await self._ledger.book(
+                self._account,
+                head.booking,
+                self._limits,
+                head.weight,
+                max_delay=max(0.0, head.deadline - self._clock.monotonic()),
+            )
+        except LedgerError:
+            head.booked = False
+            raise
+        if isinstance(outcome, Refused):
+            head.booked = False
+            raise refused(self._account, outcome)
+        return outcome.delay
+
+    async def _book_anew(self, head: _Waiter) -> float:
+        await self._ledger.refund(self._account, head.booking)
+        return await self._book(head)
+
+    async def _confirm(self, head: _Waiter) -> float:
+        """Seconds by which the start was put off; 0: start now."""
+        outcome = await self._ledger.confirm(self._account, head.booking, self._limits, head.weight)
+        if outcome.delay > 0 and self._clock.monotonic() + outcome.delay > head.deadline:
+            return await self._book_anew(head)  # which is refused, and says by which limit
+        return outcome.delay
+
+    async def _sleep(self, delay: float) -> bool:
+        """Whether *delay* has passed; False as soon as another start may be better."""
+        due = self._clock.monotonic() + delay
+        try:
+            while not self._stale:
+                if self._queue.next_deadline < due:  # nobody behind the head starts before it
+                    await self._refuse(due)
+                    continue
+                self._alarmed_by = due
+                with anyio.CancelScope() as self._alarm:
+                    await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+                    return True
+            return False
+        finally:
+            self._alarm = None
+
+    async def _pace(self, head: _Waiter) -> bool:
+        """Keep the distance between starts, if the deadline leaves time; whether that took any."""
+        pacer = self._pacer
+        if pacer is None or head.deadline - self._clock.monotonic() < pacer.spacing:
+            return False
+        if pacer.ready:
+            await pacer.permit()
+            return False
+        try:
+            while True:
+                now = self._clock.monotonic()
+                await self._refuse(math.nextafter(now, math.inf))  # as the head does not start now
+                self._alarmed_by = self._queue.next_deadline
+                with anyio.move_on_after(self._alarmed_by - now) as self._alarm:
+                    await pacer.permit()
+                    return True
+        finally:
+            self._alarm = None
+
+    async def _refuse(self, start: float) -> None:
+        """Refuse all in the queue whose deadline lies before *start*, the earliest there is."""
+        if self._queue.next_deadline >= start:
+            return
+        status = await self.status()
+        wait = max(0.0, start - self._clock.monotonic())
+        for waiter in self._queue.expire(start):
+            waiter.refusal = overdue(self._account, status, wait)
+            waiter.turn.set()
+
+    async def _give_back(self, booking: str) -> None:
+        self._owed.add(booking)
+        try:
+            await self._repay()
+        except anyio.get_cancelled_exc_class():
+            await self._repay()  # a native cancellation pierced the shield; once more
+            raise
+
+    async def _repay(self) -> None:
+        """Refund what is owed; what the store does not take in time, the next head tries again."""
+        with (
+            anyio.move_on_after(_REFUND_SECONDS, shield=True),
+            contextlib.suppress(LedgerError),
+        ):
+            for booking in list(self._owed):
+                await self._ledger.refund(self._account, booking)
+                self._owed.discard(booking)
+        if self._owed:
+            logger.warning("%s: %d bookings not given back yet", self._account, len(self._owed))
