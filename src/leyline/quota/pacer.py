@@ -26,7 +26,7 @@ class Pacer:
     def __init__(self, *, burst: int, spacing: float) -> None:
         self.burst = burst
         self.spacing = spacing
-        self._limiter: "AsyncLimiter | None" = None
+        self._limiter: AsyncLimiter | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
