@@ -1,9 +1,16 @@
 """Fixtures that every test may use."""
 
+import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# In CI the same examples each time; new ones are found by those who can look into them.
+hypothesis.settings.register_profile("ci", derandomize=True, print_blob=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 def pytest_configure() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import anyio
 import pytest
 from attrs import evolve, frozen
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from leyline.errors import LedgerError, QuotaExceededError
@@ -554,6 +554,19 @@ class Caller:
     takes: float
 
 
+def _caller(*, at: float, settles: float, leaves_after: float | None = None) -> Caller:
+    return Caller(
+        at=at,
+        tokens=0,
+        priority=Priority.HIGH,
+        patience=None,
+        leaves_after=leaves_after,
+        native=False,
+        settles=settles,
+        takes=0.0,
+    )
+
+
 callers = st.lists(
     st.builds(
         Caller,
@@ -617,13 +630,18 @@ class Play:
             await self._use(caller, grant.booking)
 
     async def _use(self, caller: Caller, booking: str) -> None:
+        """Who is granted a start answers for it, also if a cancellation comes a moment too late."""
         if caller.settles < 0:
-            await self.queue.refund(booking)
+            with anyio.CancelScope(shield=True):
+                await self.queue.refund(booking)
             return
         used = Weight(input_tokens=int(caller.tokens * caller.settles))
         self.starts.append((now(), used))
-        await anyio.sleep(caller.takes)
-        await self.queue.settle(booking, used)
+        try:
+            await anyio.sleep(caller.takes)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.queue.settle(booking, used)
 
     async def _close(self, at: float, seconds: float) -> None:
         await anyio.sleep(at)
@@ -631,6 +649,16 @@ class Play:
 
 
 @settings(deadline=None, max_examples=100)
+@example(
+    callers=[
+        _caller(at=2.0, leaves_after=1e-179, settles=0.0),
+        _caller(at=2.0, settles=-1.0),
+        _caller(at=1.0, settles=-1.0),
+    ],
+    latency=0.0,
+    closures=[],
+    burst=None,
+)
 @given(
     callers=callers,
     latency=st.sampled_from([0.0, 0.01]),
