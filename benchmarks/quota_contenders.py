@@ -30,7 +30,7 @@ def _leyline(state: Callable[[str], str]) -> Prepare:
     async def prepare(amount: int, per: int, place: str) -> Acquire:
         limit = Limit(name="starts", measure=Measure.REQUESTS, amount=amount, per=float(per))
         store = Store.at(state(place), SYSTEM_CLOCK)
-        admission = Admission("bench", (limit,), store, SYSTEM_CLOCK, burst=amount)
+        admission = Admission("bench", (limit,), store, SYSTEM_CLOCK)
 
         async def acquire() -> None:
             grant = await admission.admit(Weight(), deadline=None)
