@@ -182,3 +182,43 @@ async def test_a_store_that_cannot_be_used_starts_nothing(tmp_path: Path):
             await registry.execute("svc", "hi")
     assert not started.exists()
     assert (tmp_path / "state").read_text() == "this is no database, and must stay as it is"
+
+
+async def break_down(*_: object, **__: object) -> bool:
+    raise LedgerError("the store", "is broken")
+
+
+async def test_a_store_that_breaks_during_a_run_does_not_lose_its_result(monkeypatch):
+    async with ServiceRegistry(":memory:") as registry:
+        registry.register("svc", shell("cat", quota_limits={"rpm": 5}))
+        monkeypatch.setattr("leyline.quota.Store.settle", break_down)
+        monkeypatch.setattr("leyline.quota.Store.throttle", break_down)
+        assert (await registry.execute("svc", "hi")).text == "hi"
+        registry.register(
+            "svc", shell("echo 429 >&2; exit 1", quota_limits={"rpm": 5}), replace=True
+        )
+        result = await registry.execute("svc", "hi")
+        assert result.failure is not None
+        assert result.failure.kind is FailureKind.RATE_LIMITED
+
+
+async def test_a_store_that_breaks_does_not_hide_why_nothing_was_started(monkeypatch):
+    async with ServiceRegistry(":memory:") as registry:
+        registry.register("svc", ServiceConfig("svc", "no-such-tool", quota_limits={"rpm": 5}))
+        monkeypatch.setattr("leyline.quota.Store.refund", break_down)
+        with pytest.raises(CommandNotFoundError):
+            await registry.execute("svc", "hi")
+
+
+async def test_a_store_that_breaks_under_a_cancelled_run_ends_nothing_else(monkeypatch):
+    async with ServiceRegistry(":memory:") as registry:
+        registry.register("svc", shell("sleep 600", quota_limits={"rpm": 5}))
+        registry.register("other", ServiceConfig("other", "cat", command_template="cat"))
+        monkeypatch.setattr("leyline.quota.Store.settle", break_down)
+        running = asyncio.ensure_future(registry.execute("svc", "hi"))
+        await anyio.sleep(0.3)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await anyio.sleep(0.1)
+        assert (await registry.execute("other", "hi")).text == "hi"

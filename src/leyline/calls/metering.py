@@ -3,8 +3,8 @@
 import logging
 import math
 import uuid
-from collections.abc import Awaitable
-from contextlib import ExitStack, suppress
+from collections.abc import Awaitable, Generator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, Protocol
 
 from anyio.abc import TaskGroup
@@ -12,7 +12,7 @@ from attrs import define, field
 
 from leyline.clock import Clock
 from leyline.config import ServiceConfig
-from leyline.errors import LeylineError
+from leyline.errors import LedgerError, LeylineError
 from leyline.limits import Limit, Weight
 from leyline.model import ExecutionResult, Failure, FailureKind, Usage
 from leyline.quota import Admission, Expectation, Ledger, MemoryLedger, Refused, Slots, Store
@@ -107,14 +107,28 @@ class Meter:
             try:
                 result = await start(descriptors)
             except LeylineError:
-                await self.admission.refund(booking)
+                with self._tolerating_the_store():
+                    await self.admission.refund(booking)
                 raise
             except BaseException:
                 with suppress(RuntimeError):  # the group has ended; what was reserved runs out
-                    group.start_soon(self.admission.settle, booking, reserved)
+                    group.start_soon(self._settle, booking, reserved)
                 raise
         await self._charge(booking, reserved, prompt_tokens, result)
         return result
+
+    @contextmanager
+    def _tolerating_the_store(self) -> Generator[None, None, None]:
+        """After a start a broken store must not hide what came of it: what was reserved stays
+        reserved, which errs on the safe side."""
+        try:
+            yield
+        except LedgerError as error:
+            logger.warning("%s: its use could not be written down: %s", self.account, error)
+
+    async def _settle(self, booking: str, weight: Weight) -> None:
+        with self._tolerating_the_store():
+            await self.admission.settle(booking, weight)
 
     async def _admit(self, weight: Weight, deadline: float | None) -> str:
         if self.dry_run:
@@ -139,14 +153,15 @@ class Meter:
         used = _used(result.usage) if result.usage.measured else reserved
         if result.usage.measured:
             self.expectation.learn(prompt_tokens, used)
-        await self.admission.settle(booking, used)
+        await self._settle(booking, used)
         await self.throttle(result)
 
     async def throttle(self, result: ExecutionResult) -> None:
         """Close the service for as long as *result* says, if it does."""
         failure = result.failure
         if failure is not None and failure.kind in _UNANNOUNCED:
-            await self.admission.throttle(_until(failure, self.clock.wall()), failure.message)
+            with self._tolerating_the_store():
+                await self.admission.throttle(_until(failure, self.clock.wall()), failure.message)
 
 
 def _used(usage: Usage) -> Weight:
