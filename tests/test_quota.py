@@ -11,6 +11,7 @@ from leyline import (
     CommandNotFoundError,
     FailureKind,
     LedgerError,
+    Priority,
     QuotaExceededError,
     QuotaLevel,
     ServiceConfig,
@@ -154,6 +155,16 @@ async def test_services_of_a_pool_share_one_account():
         assert (await registry.quota_status("two")).account == "account"
 
 
+async def test_services_of_a_pool_share_a_day_whatever_they_call_it():
+    async with ServiceRegistry(":memory:") as registry:
+        for name, limit in (("one", "daily"), ("two", "rpd")):
+            registry.register(name, shell("cat", quota_limits={limit: 2, "pool": "account"}))
+        await registry.execute("one", "hi")
+        await registry.execute("two", "hi")
+        with pytest.raises(QuotaExceededError):
+            await registry.execute("one", "hi", deadline=1)
+
+
 async def test_a_dry_run_counts_and_holds_nothing_back():
     async with ServiceRegistry(":memory:") as registry:
         registry.register("svc", shell("cat", quota_limits={"rpm": 1, "dry_run": True}))
@@ -222,3 +233,28 @@ async def test_a_store_that_breaks_under_a_cancelled_run_ends_nothing_else(monke
             await running
         await anyio.sleep(0.1)
         assert (await registry.execute("other", "hi")).text == "hi"
+
+
+async def test_a_call_of_high_priority_goes_before_those_that_wait():
+    order: list[str] = []
+    async with ServiceRegistry(":memory:") as registry:
+        registry.register(
+            "svc",
+            shell("cat", quota_limits={"windows": [{"requests": 1, "per": 0.4}], "burst": 99}),
+        )
+
+        async def call(name: str, priority: Priority) -> None:
+            await registry.execute("svc", name, priority=priority)
+            order.append(name)
+
+        async with anyio.create_task_group() as group:
+            for name, priority in (
+                ("first", Priority.NORMAL),
+                ("head", Priority.NORMAL),
+                ("low", Priority.LOW),
+                ("normal", Priority.NORMAL),
+                ("high", Priority.HIGH),
+            ):
+                group.start_soon(call, name, priority)
+                await anyio.sleep(0.02)
+    assert order == ["first", "head", "high", "normal", "low"]

@@ -42,7 +42,7 @@ def test_the_named_limits_count_requests_and_tokens_of_a_minute_and_a_day():
 
 def test_daily_is_rpd_under_the_name_that_was_given():
     (limit,) = read(daily=1000).limits
-    assert (limit.name, limit.measure, limit.per) == ("daily", Measure.REQUESTS, DAY)
+    assert (limit.name, limit.measure, limit.per) == ("rpd", Measure.REQUESTS, DAY)
 
 
 def test_whole_numbers_may_be_written_as_floats():
@@ -88,7 +88,7 @@ def test_a_reset_makes_calendar_days_of_the_limits_of_a_day_and_of_no_other():
     )  # fmt: skip
     reset = DailyReset(zone="America/Los_Angeles", hour=3)
     assert {limit.name: limit.reset for limit in value.limits} == {
-        "rpm": None, "daily": reset, "tpm": None, "tpd": reset,
+        "rpm": None, "rpd": reset, "tpm": None, "tpd": reset,
         "input_tokens per 1d": reset, "requests per 7d": None,
     }  # fmt: skip
 

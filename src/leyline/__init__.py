@@ -25,15 +25,18 @@ from leyline.errors import (
     ServiceNotFoundError,
     SpawnError,
 )
+from leyline.events import Event, QuotaLevelChanged
+from leyline.limits import QuotaLevel
 from leyline.model import (
     ExecutionResult,
     Failure,
     FailureKind,
     HealthReport,
     HealthStatus,
+    Priority,
     Usage,
 )
-from leyline.quota import QuotaLevel, QuotaStatus
+from leyline.quota import QuotaStatus
 from leyline.service_registry import ServiceRegistry
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "CommandNotFoundError",
     "ConfigError",
     "ErrorPattern",
+    "Event",
     "ExecutionResult",
     "Failure",
     "FailureKind",
@@ -54,9 +58,11 @@ __all__ = [
     "LeylineError",
     "OutputConfig",
     "OutputFormat",
+    "Priority",
     "PromptTooLargeError",
     "QuotaExceededError",
     "QuotaLevel",
+    "QuotaLevelChanged",
     "QuotaStatus",
     "RegistryClosedError",
     "RejectedError",

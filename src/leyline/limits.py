@@ -21,6 +21,25 @@ class Measure(StrEnum):
     OUTPUT_TOKENS = "output_tokens"
 
 
+class QuotaLevel(StrEnum):
+    """Healthy below 80 % used, warning up to 95 %, critical above or while it is closed."""
+
+    HEALTHY = "healthy"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+_WARNING: Final = 0.80
+_CRITICAL: Final = 0.95
+
+
+def level_of(share: float) -> QuotaLevel:
+    """The level of a limit of which the part *share* is used."""
+    if share > _CRITICAL:
+        return QuotaLevel.CRITICAL
+    return QuotaLevel.WARNING if share >= _WARNING else QuotaLevel.HEALTHY
+
+
 @frozen(kw_only=True)
 class Weight:
     """What one call takes of a quota: requests to the model, and tokens."""
@@ -97,8 +116,12 @@ _NAMED: Final[Mapping[str, tuple[Measure, float]]] = {
 def named_limit(
     name: str, amount: int, *, reset: DailyReset | None = None, guard: float = 0.0
 ) -> Limit:
-    """The limit ``rpm``, ``rpd`` (or ``daily``), ``tpm`` or ``tpd``; *reset* for those of a day."""
-    measure, per = _NAMED["rpd" if name == "daily" else name]
+    """The limit ``rpm``, ``rpd``, ``tpm`` or ``tpd``; *reset* for those of a day.
+
+    ``daily`` is another word for ``rpd``, and becomes it.
+    """
+    name = "rpd" if name == "daily" else name  # one name, as services of a pool share it
+    measure, per = _NAMED[name]
     return Limit(
         name=name,
         measure=measure,

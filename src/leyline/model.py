@@ -1,7 +1,7 @@
 """The vocabulary that every room shares: calls, results, failures, health. Frozen values only."""
 
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -105,6 +105,14 @@ class Usage:
     measured: bool = False
 
 
+class Priority(IntEnum):
+    """Who goes before whom while a quota is short. Nobody starves."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
 @frozen(kw_only=True)
 class Call:
     """One prompt for one service.
@@ -113,7 +121,7 @@ class Call:
     model: None means the service's default. timeout: Seconds for the run; None means no limit.
     cwd: Working directory of the tool. None means the caller's.
     max_wait: Seconds until it has to start. deadline: Seconds until it has to have ended. None
-        means no limit.
+        means no limit. priority: Before or after others that wait for the same quota.
     """
 
     prompt: str
@@ -123,6 +131,7 @@ class Call:
     cwd: str | None = None
     max_wait: float | None = None
     deadline: float | None = None
+    priority: Priority = Priority.NORMAL
 
 
 @frozen(kw_only=True)

@@ -16,9 +16,10 @@ from leyline.calls import Checkup, Roster, Service
 from leyline.clock import SYSTEM_CLOCK, Clock
 from leyline.config import UNSAID, ServiceConfig
 from leyline.errors import AllServicesFailedError, RegistryClosedError
-from leyline.model import Call, ExecutionResult, HealthReport
+from leyline.events import EventHook, Events
+from leyline.model import Call, ExecutionResult, HealthReport, Priority
 from leyline.process import Lifespan
-from leyline.quota import AccountStatus, QuotaStatus, Store, quota_status
+from leyline.quota import AccountStatus, Ledger, QuotaStatus, Store, quota_status
 from leyline.routing import fan_out
 
 __all__ = ["AllServicesFailedError", "ExecutionResult", "ServiceConfig", "ServiceRegistry"]
@@ -33,12 +34,19 @@ class ServiceRegistry:
     """
 
     def __init__(
-        self, state: str | os.PathLike[str] | None = None, *, clock: Clock = SYSTEM_CLOCK
+        self,
+        state: str | os.PathLike[str] | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        on_event: EventHook | None = None,
     ) -> None:
         """state: Where quotas are kept: a path (SQLite), ``":memory:"`` or a ``redis://`` URL;
             None: a file in the user's state folder. Opened when a service with a quota is asked.
         clock: Where durations, stamps and pauses come from.
+        on_event: A plain function that is told what happens, such as a quota's new level; what it
+            raises is logged and changes nothing. Raises TypeError if it is async.
         """
+        self._events = Events(on_event)
         self._clock = clock
         self._store = Store.at(state, clock)
         self._services = Roster()
@@ -49,15 +57,19 @@ class ServiceRegistry:
 
     @classmethod
     def from_config(
-        cls, path: str | Path | None = None, state: str | os.PathLike[str] | None = None
+        cls,
+        path: str | Path | None = None,
+        state: str | os.PathLike[str] | None = None,
+        *,
+        on_event: EventHook | None = None,
     ) -> "ServiceRegistry":
-        """A registry of the services of a file (YAML or TOML); *state* as for the class.
+        """A registry of the services of a file (YAML or TOML); the rest as for the class.
 
         path: None looks in ``$LEYLINE_CONFIG``, ``./services.yaml``, the user's configuration
             folder and ``~/.claude/leyline/services.yaml``; where none exists, it is empty.
         Raises ConfigError with every problem of the file.
         """
-        registry = cls(state)
+        registry = cls(state, on_event=on_event)
         for name, config in services.load(path).items():
             registry.register(name, config)
         return registry
@@ -103,7 +115,7 @@ class ServiceRegistry:
         and *replace* is not set. Nothing is run and nothing is looked up.
         """
         config = services.resolve(evolve(config, name=name))
-        service = Service.prepare(config, self._store, self._clock)
+        service = Service.prepare(config, self._store, self._clock, self._events)
         self._services.add(service, replace=replace)
         self._checkup.forget(name)
 
@@ -122,6 +134,7 @@ class ServiceRegistry:
         model: str | None = None,
         timeout: float | None = UNSAID,
         deadline: float | None = UNSAID,
+        priority: Priority = Priority.NORMAL,
         cwd: str | os.PathLike[str] | None = None,
     ) -> ExecutionResult:
         """Run one prompt on one service, as soon as its quota allows it.
@@ -132,6 +145,7 @@ class ServiceRegistry:
             service's ``timeout_seconds``. cwd: The tool's working directory; default: this one's.
         deadline: Seconds from now for everything, waiting included; None means to wait as long as
             it takes. Default: the start may be waited for as long as the run may take.
+        priority: Before or after other calls of this process that wait for the same quota.
 
         Returns a result whenever a process ran, also a failed one. Raises when none did:
         ServiceNotFoundError, InvalidCallError (and PromptTooLargeError), CommandNotFoundError,
@@ -152,6 +166,7 @@ class ServiceRegistry:
             cwd=None if cwd is None else os.fspath(cwd),
             max_wait=seconds if deadline is UNSAID else deadline,
             deadline=None if deadline is UNSAID else deadline,
+            priority=priority,
         )
         async with self._open_lifespan() as lifespan:
             result = await chosen.execute(
@@ -175,6 +190,7 @@ class ServiceRegistry:
         model: str | None = None,
         timeout: float | None = UNSAID,
         deadline: float | None = UNSAID,
+        priority: Priority = Priority.NORMAL,
         cwd: str | os.PathLike[str] | None = None,
     ) -> dict[str, ExecutionResult]:
         """Run one prompt on several services at the same time; parameters as for ``execute``.
@@ -192,6 +208,7 @@ class ServiceRegistry:
             model=model,
             timeout=timeout,
             deadline=deadline,
+            priority=priority,
             cwd=cwd,
         )
         return await fan_out(services, ask)

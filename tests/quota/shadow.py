@@ -86,7 +86,9 @@ class Shadow:
         )
         late = slack(min(limit.per for limit in start.limits))
         moment = self.now + outcome.delay
-        if start.put_off or not start.at - EPS <= moment <= start.at + late:
+        if moment < start.at - EPS and not start.put_off:
+            self._advanced(start, outcome)
+        elif start.put_off or not start.at - EPS <= moment <= start.at + late:
             del self.starts[booking]  # it is booked again, behind all the others
             self._booked(booking, Start(start.limits, start.reserved, self.now), outcome)
         elif outcome.delay == 0:
@@ -155,6 +157,19 @@ class Shadow:
             if limit.reset is None:
                 self._check_window(start, limit, [start, *everything])
         self.starts[booking] = start
+        if outcome.delay == 0:
+            self._begin(start)
+
+    def _advanced(self, start: Start, outcome: Booked) -> None:
+        """It starts earlier than was booked; nobody loses by it."""
+        moment = self.now + outcome.delay
+        for other in self.starts.values():
+            if not other.started and not other.put_off and other.at < start.at - EPS:
+                assert moment >= other.at - EPS, "overtook one that was to start earlier"
+        start.at, start.booked = moment, self.now
+        for limit in start.limits:
+            if limit.reset is None:
+                self._check_window(start, limit, [*self.starts.values(), *self.settled])
         if outcome.delay == 0:
             self._begin(start)
 

@@ -140,6 +140,23 @@ def test_what_another_booked_meanwhile_puts_a_late_start_off():
     assert account.confirm("c", [limit], ONE, now=c, wall=EPOCH) == Booked(delay=0.0)
 
 
+def test_a_start_moves_to_an_earlier_moment_that_has_become_free_and_keeps_its_place():
+    limit, account = named_limit("rpm", 2), Account()
+    book(account, "a", [limit])
+    book(account, "b", [limit], now=30)
+    c = 30 + delay_of(book(account, "c", [limit], now=30))
+    d = 30 + delay_of(book(account, "d", [limit], now=30))
+    assert (c, d) == (pytest.approx(60, abs=1), pytest.approx(90, abs=1))
+    before = account.dump()
+    assert account.confirm("d", [limit], ONE, now=31, wall=EPOCH).delay == pytest.approx(d - 31)
+    assert account.dump() == before  # nothing was free: it stays where it is
+    account.refund("a")
+    account.refund("b")
+    assert account.confirm("d", [limit], ONE, now=40, wall=EPOCH).delay == pytest.approx(c - 40)
+    assert account.confirm("c", [limit], ONE, now=40, wall=EPOCH) == Booked(delay=0.0)
+    assert account.confirm("d", [limit], ONE, now=40, wall=EPOCH) == Booked(delay=0.0)
+
+
 def test_a_start_that_nothing_is_known_of_is_booked_anew():
     account = Account()
     assert account.confirm("gone", [RPM], ONE, now=5, wall=EPOCH) == Booked(delay=0.0)
@@ -494,6 +511,11 @@ class AgainstTheShadow(RuleBasedStateMachine):
         booking = self.shadow.held[index % len(self.shadow.held)]
         self.shadow.now = max(self.shadow.now, self.shadow.starts[booking].at + late)
         self.shadow.confirm(booking)
+
+    @precondition(lambda self: self.shadow.held)
+    @rule(index=indices)
+    def ask_before_its_moment(self, index: int) -> None:
+        self.shadow.confirm(self.shadow.held[index % len(self.shadow.held)])
 
     @precondition(lambda self: self.shadow.running)
     @rule(index=indices, weight=weights)

@@ -14,17 +14,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from leyline.errors import LedgerError, QuotaExceededError
-from leyline.limits import DailyReset, Limit, Measure, Weight, named_limit
+from leyline.limits import DailyReset, Limit, Measure, QuotaLevel, Weight, named_limit
+from leyline.model import Priority
 from leyline.quota.account import AccountStatus, Booked, Refused
 from leyline.quota.admission import Admission, Grant
 from leyline.quota.memory import MemoryLedger
-from leyline.quota.queue import Priority
 from tests.virtual import EPOCH, VIRTUAL_BACKEND, VIRTUAL_CLOCK, run_virtual
 
 pytestmark = pytest.mark.anyio
 
 ONE = Weight()
 RPM = named_limit("rpm", 60)
+TEN = named_limit("rpm", 10)
 TEN_IN_TEN = Limit(name="ten", measure=Measure.REQUESTS, amount=10, per=10.0)
 TPM = named_limit("tpm", 1000)
 
@@ -759,3 +760,83 @@ def test_infinite_patience_is_no_deadline():
 
     queue = admission(Store(), TEN_IN_TEN)
     run_virtual(main)
+
+
+# --- A store that breaks; levels ---
+
+
+async def test_a_store_that_breaks_fails_all_who_wait_at_once():
+    store = Store()
+    queue = admission(store, TEN)
+    await exhaust(queue)
+    failed: list[LedgerError] = []
+
+    async def call() -> None:
+        with pytest.raises(LedgerError) as raised:
+            await queue.admit(ONE, deadline=None)
+        failed.append(raised.value)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(call)
+        await anyio.sleep(1)
+        store.broken = True
+    asked = len(store.asked)
+    assert len(failed) == 100
+    assert store.asked.count("confirm") == 1  # of the head alone
+    store.broken = False
+    await queue.admit(ONE, deadline=None)  # and those who come later ask for themselves
+    assert len(store.asked) > asked
+
+
+async def test_a_head_that_is_roused_keeps_its_place_among_processes():
+    store = Store()
+    one, other = admission(store, TEN), admission(store, TEN)
+    grants = await exhaust(one)
+    started: dict[str, float] = {}
+
+    async def call(name: str, queue: Admission) -> None:
+        await queue.admit(ONE, deadline=None)
+        started[name] = now()
+
+    async with anyio.create_task_group() as group:
+        await anyio.sleep(1)
+        group.start_soon(call, "first", one)
+        await anyio.sleep(1)
+        group.start_soon(call, "second", other)
+        await anyio.sleep(1)
+        for grant in grants:  # each used less than was reserved, and so rouses the head
+            await one.settle(grant.booking, Weight(requests=1 if grant is grants[0] else 0))
+    assert list(started) == ["first", "second"]
+    assert started["first"] < 5  # though the other's booking lies before what is free
+
+
+async def test_whoever_watches_hears_of_every_new_level_once():
+    heard: list[tuple[QuotaLevel, QuotaLevel]] = []
+    queue = Admission(
+        "svc", (TEN,), Store(), VIRTUAL_CLOCK, on_level=lambda *levels: heard.append(levels)
+    )
+    await exhaust(queue, 7)
+    assert heard == []
+    await exhaust(queue, 3)
+    assert heard == [
+        (QuotaLevel.HEALTHY, QuotaLevel.WARNING),
+        (QuotaLevel.WARNING, QuotaLevel.CRITICAL),
+    ]
+    await anyio.sleep(70)
+    await queue.status()
+    await queue.throttle(VIRTUAL_CLOCK.wall() + 5, "enough")
+    assert heard[2:] == [
+        (QuotaLevel.CRITICAL, QuotaLevel.HEALTHY),
+        (QuotaLevel.HEALTHY, QuotaLevel.CRITICAL),
+    ]
+
+
+async def test_a_start_that_waited_too_short_to_matter_is_not_asked_for_twice():
+    store = Store(latency=0.01)
+    limit = Limit(name="fast", measure=Measure.REQUESTS, amount=100, per=10.0)
+    queue = admission(store, limit, burst=1)  # one every 0.1 s
+    for _ in range(20):
+        await anyio.sleep(0.08)
+        await queue.admit(ONE, deadline=None)
+    assert store.asked == ["book"] * 20

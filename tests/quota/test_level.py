@@ -2,8 +2,9 @@
 
 import pytest
 
+from leyline.limits import QuotaLevel, level_of
 from leyline.quota.account import AccountStatus, LimitStatus
-from leyline.quota.level import QuotaLevel, level_of, quota_status
+from leyline.quota.level import quota_status
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ from leyline.quota.level import QuotaLevel, level_of, quota_status
     ],
 )
 def test_levels(used: int, level: QuotaLevel):
-    assert level_of(used, 100) is level
+    assert level_of(used / 100) is level
 
 
 def limit(name: str, used: int) -> LimitStatus:

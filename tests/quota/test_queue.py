@@ -6,7 +6,8 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leyline.quota.queue import PATIENCE, Priority, Queue
+from leyline.model import Priority
+from leyline.quota.queue import PATIENCE, Queue
 
 HIGH, NORMAL, LOW = Priority
 

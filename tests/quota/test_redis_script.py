@@ -98,6 +98,7 @@ async def agree(
     if isinstance(wanted, Refused) or act == "status":
         model = Account.load(before)  # nothing is written then
     assert got == wanted
+    assert getattr(got, "share", None) == getattr(wanted, "share", None)
     assert server.state() == Account.load(model.dump())
     server.ask("PERSIST", "leyline:{a}")  # the server's own time does not run along
     return Account.load(model.dump())

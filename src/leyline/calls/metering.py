@@ -1,8 +1,6 @@
 """The layer of the quota: reserve before the run, charge what was really used after it."""
 
 import logging
-import math
-import uuid
 from collections.abc import Awaitable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, Protocol
@@ -13,9 +11,10 @@ from attrs import define, field
 from leyline.clock import Clock
 from leyline.config import ServiceConfig
 from leyline.errors import LedgerError, LeylineError
-from leyline.limits import Limit, Weight
-from leyline.model import ExecutionResult, Failure, FailureKind, Usage
-from leyline.quota import Admission, Expectation, Ledger, MemoryLedger, Refused, Slots, Store
+from leyline.events import Events, QuotaLevelChanged
+from leyline.limits import QuotaLevel, Weight
+from leyline.model import ExecutionResult, Failure, FailureKind, Priority, Usage
+from leyline.quota import Admission, Expectation, MemoryLedger, Slots, Store
 from leyline.quota_limits import read_quota_limits
 
 logger = logging.getLogger(__name__)
@@ -34,14 +33,12 @@ class Start(Protocol):
 class Meter:
     """The quota of one service.
 
-    account: Whose quota it is: the service's, or its pool's. limits: What holds for it.
+    account: Whose quota it is: the service's, or its pool's.
     slots: The places for runs at the same time. None: there is no limit to them.
     dry_run: Count, but hold nothing back.
     """
 
     account: str
-    limits: tuple[Limit, ...]
-    ledger: Ledger
     admission: Admission
     slots: Slots | None = None
     dry_run: bool = False
@@ -49,18 +46,32 @@ class Meter:
     expectation: Expectation = field(factory=Expectation)
 
     @classmethod
-    def of(cls, config: ServiceConfig, store: Store, clock: Clock) -> "Meter | None":
+    def of(
+        cls, config: ServiceConfig, store: Store, clock: Clock, events: Events
+    ) -> "Meter | None":
         """The meter of a service with a quota, kept in *store*; None if nothing limits it."""
         quota, _ = read_quota_limits(config.quota_limits)
         if not quota.limits and quota.concurrent is None:
             return None
         account = quota.pool or config.name
         slots = quota.concurrent and Slots(store.slots_folder, account, quota.concurrent)
+
+        def tell(before: QuotaLevel, after: QuotaLevel) -> None:
+            events.emit(
+                QuotaLevelChanged(
+                    service=config.name,
+                    at=clock.wall(),
+                    account=account,
+                    before=before,
+                    after=after,
+                )
+            )
+
         return cls(
             account=account,
-            limits=quota.limits,
-            ledger=store,
-            admission=Admission(account, quota.limits, store, clock, burst=quota.burst),
+            admission=Admission(
+                account, quota.limits, store, clock, burst=quota.burst, on_level=tell
+            ),
             slots=slots or None,
             dry_run=quota.dry_run,
             clock=clock,
@@ -69,14 +80,8 @@ class Meter:
     @classmethod
     def of_its_own_words(cls, config: ServiceConfig, clock: Clock) -> "Meter":
         """The meter of a service that nothing limits but what it says itself, in this process."""
-        ledger = MemoryLedger(clock)
-        return cls(
-            account=config.name,
-            limits=(),
-            ledger=ledger,
-            admission=Admission(config.name, (), ledger, clock),
-            clock=clock,
-        )
+        admission = Admission(config.name, (), MemoryLedger(clock), clock)
+        return cls(account=config.name, admission=admission, clock=clock)
 
     @staticmethod
     def limits_itself(result: ExecutionResult) -> bool:
@@ -84,11 +89,18 @@ class Meter:
         return result.failure is not None and result.failure.kind in _UNANNOUNCED
 
     async def run(
-        self, start: Start, *, prompt_tokens: int, deadline: float | None, group: TaskGroup
+        self,
+        start: Start,
+        *,
+        prompt_tokens: int,
+        deadline: float | None,
+        priority: Priority,
+        group: TaskGroup,
     ) -> ExecutionResult:
         """Wait until the quota allows it, then run *start*; charge what it used.
 
         prompt_tokens: As estimated. deadline: For the start, in monotonic seconds; None: no limit.
+        priority: Among those who wait for the quota.
         group: Where what is left to do ends up when the caller is cancelled.
 
         Raises QuotaExceededError, at once, if it cannot start in time. Where nothing was started,
@@ -103,7 +115,7 @@ class Meter:
                 slot = await self.slots.take(clock=self.clock, deadline=deadline)
                 held.callback(slot.release)
                 descriptors = (slot.descriptor,)
-            booking = await self._admit(reserved, deadline)
+            booking = await self._admit(reserved, deadline, priority)
             try:
                 result = await start(descriptors)
             except LeylineError:
@@ -130,20 +142,14 @@ class Meter:
         with self._tolerating_the_store():
             await self.admission.settle(booking, weight)
 
-    async def _admit(self, weight: Weight, deadline: float | None) -> str:
-        if self.dry_run:
-            return await self._count(weight)
-        return (await self.admission.admit(weight, deadline=deadline)).booking
-
-    async def _count(self, weight: Weight) -> str:
-        """Book without waiting, and say what would have been held back."""
-        booking = uuid.uuid4().hex
-        outcome = await self.ledger.book(
-            self.account, booking, self.limits, weight, max_delay=math.inf
-        )
-        if isinstance(outcome, Refused) or outcome.delay > 0:
+    async def _admit(self, weight: Weight, deadline: float | None, priority: Priority) -> str:
+        if not self.dry_run:
+            grant = await self.admission.admit(weight, deadline=deadline, priority=priority)
+            return grant.booking
+        booking, delay = await self.admission.count(weight)
+        if delay > 0:
             logger.warning(
-                "%s: its quota would hold this call back for %.1f s", self.account, outcome.delay
+                "%s: its quota would hold this call back for %.1f s", self.account, delay
             )
         return booking
 

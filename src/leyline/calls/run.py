@@ -10,6 +10,7 @@ from leyline.calls.metering import Meter
 from leyline.clock import Clock
 from leyline.config import ServiceConfig
 from leyline.errors import InvalidCallError
+from leyline.events import Events
 from leyline.model import Call, Command, Completed, ExecutionResult
 from leyline.outcome import OutcomeReader
 from leyline.process import MARKER, Lifespan, Runner, Workspace, child_environment
@@ -34,13 +35,16 @@ class Service:
     meter: Meter | None
 
     @classmethod
-    def prepare(cls, config: ServiceConfig, store: Store, clock: Clock) -> "Service":
+    def prepare(
+        cls, config: ServiceConfig, store: Store, clock: Clock, events: Events
+    ) -> "Service":
         """Make a resolved *config* ready; its quota is kept in *store*, which is not opened yet.
 
         Raises ConfigError if its template is wrong.
         """
         template = CommandTemplate.parse(config.command_template, file_args=config.file_args)
-        return cls(config, template, OutcomeReader(config), clock, Meter.of(config, store, clock))
+        meter = Meter.of(config, store, clock, events)
+        return cls(config, template, OutcomeReader(config), clock, meter)
 
     async def execute(
         self,
@@ -84,6 +88,7 @@ class Service:
                 start,
                 prompt_tokens=prompts.estimate(call),
                 deadline=None if call.max_wait is None else asked_at + call.max_wait,
+                priority=call.priority,
                 group=lifespan.group,
             )
         if self.meter is None and Meter.limits_itself(result):

@@ -10,7 +10,8 @@ from leyline.cli import options, output, tables
 from leyline.cli.exits import ExitCode
 from leyline.cli.fleet import Fleet
 from leyline.cli.tables import Cell
-from leyline.quota import QuotaLevel, QuotaStatus
+from leyline.limits import QuotaLevel
+from leyline.quota import QuotaStatus
 from leyline.service_registry import ServiceRegistry
 
 _HEADERS: Final = ("service", "limit", "used", "of", "bar", "level", "frees in")

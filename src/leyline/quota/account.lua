@@ -1,5 +1,5 @@
--- The operations of Account (account.py, booking.py, windows.py) on the state of one account, kept in one key
--- as the JSON that Account.dump writes. What is decided there is decided here in the same way; the
+-- The operations of Account (account.py, booking.py, tally.py, windows.py) on the state of one account,
+-- kept in one key as the JSON that Account.dump writes. What is decided there is decided here in the same way; the
 -- tests hold one against the other.
 --
 -- KEYS[1]: the account. ARGV[1]: what to do, as JSON; RedisLedger says what is in it.
@@ -311,6 +311,15 @@ local function look(limit)
   return used_of(log, now), frees and frees - now
 end
 
+-- The part used of the fullest limit.
+local function share()
+  local most = 0
+  for _, limit in ipairs(limits) do
+    most = max(most, look(limit) / limit.amount)
+  end
+  return most
+end
+
 -- What the bookings before it wait for: the fullest limit; nil: the service is closed.
 local function queued_for()
   local fullest, share = nil, -1
@@ -354,6 +363,43 @@ local function change(name, k, by)
   end
 end
 
+local function enter_all(start)
+  local entries = {}
+  for _, limit in ipairs(limits) do
+    entries[limit.name] = enter(limit, start)
+  end
+  return entries
+end
+
+-- The latest start, of those booked for a moment before this one.
+local function latest(before)
+  local moment = settled
+  for _, held in pairs(bookings) do
+    if held[1] < before then
+      moment = max(moment, held[1])
+    end
+  end
+  return moment
+end
+
+-- Move a booked start to an earlier moment, if one is free behind all booked before it.
+local function advance(held)
+  prepare()
+  for name, taken in pairs(held[2]) do
+    change(name, taken[1], -taken[2])
+  end
+  last = latest(held[1])
+  local start = earliest()
+  if start < held[1] then
+    held[1], held[2] = start, enter_all(start)
+  else
+    for name, taken in pairs(held[2]) do
+      change(name, taken[1], taken[2])
+    end
+  end
+  last = latest(never)
+end
+
 -- Whether a start at this moment, or where that is too early at its own, is the one booked.
 local function stands(held, later)
   if now + later > held[1] + request.slack then
@@ -385,13 +431,9 @@ function act.book()
     local used = number(look(hindrance))
     return { "refused", number(delay), hindrance.name, used, number(hindrance.amount), "" }, false
   end
-  local entries = {}
-  for _, limit in ipairs(limits) do
-    entries[limit.name] = enter(limit, start)
-  end
-  bookings[request.booking] = { start, entries }
+  bookings[request.booking] = { start, enter_all(start) }
   last = max(last, start)
-  return { "booked", number(delay) }, true
+  return { "booked", number(delay), number(share()) }, true
 end
 
 function act.refund()
@@ -403,18 +445,18 @@ function act.refund()
   for name, taken in pairs(held[2]) do
     change(name, taken[1], -taken[2])
   end
-  last = -never
-  for _, other in pairs(bookings) do
-    last = max(last, other[1])
-  end
-  last = max(last, settled)
+  last = latest(never)
   return { "done" }, true
 end
 
 function act.confirm()
   local held, closed_for = bookings[request.booking], max(0, closed_until - wall)
   if held and stands(held, closed_for) then
-    return { "booked", number(max(closed_for, held[1] - now)) }, false
+    local early = held[1] > now
+    if early then
+      advance(held)
+    end
+    return { "booked", number(max(closed_for, held[1] - now)), number(share()) }, early
   end
   act.refund()
   request.max_delay = never

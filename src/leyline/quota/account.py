@@ -16,7 +16,7 @@ from attrs import define, field
 from leyline.limits import Limit, Measure, Weight
 from leyline.quota.answers import AccountStatus, Booked, LimitStatus, Refused
 from leyline.quota.booking import Booking
-from leyline.quota.windows import DayLog, SlidingLog, slack
+from leyline.quota.tally import Moves, Tally
 
 __all__ = ["Account", "AccountStatus", "Booked", "LimitStatus", "Refused"]
 
@@ -40,13 +40,12 @@ _LATE_SECONDS: Final = 1.0
 class Account:
     """Everything about one quota.
 
-    logs, days: For each limit over a sliding window, and for each of a calendar day, what was
-    used. closed_until: Unix time. reopening: Until when, in *now*, starts keep their distance after
-    a closure. last: The latest start that is booked. settled: The latest one that was settled.
+    tally: What was used. bookings: By id, the earliest booked first. closed_until: Unix time.
+    reopening: Until when, in *now*, starts keep their distance after a closure.
+    last: The latest start that is booked. settled: The latest one that was settled.
     """
 
-    logs: dict[str, SlidingLog] = field(factory=dict[str, SlidingLog])
-    days: dict[str, DayLog] = field(factory=dict[str, DayLog])
+    tally: Tally = field(factory=Tally)
     bookings: dict[str, Booking] = field(factory=dict[str, Booking])
     closed_until: float = 0.0
     closed_by: str = ""
@@ -73,31 +72,27 @@ class Account:
         start, hindrance = self._earliest(limits, weight, now, wall)
         if start - now > max_delay or math.isinf(start):
             return self._refusal(start, hindrance or self._queued_for(limits, now, wall), now, wall)
-        entries: dict[str, tuple[int, int]] = {}
-        for limit in limits:
-            amount = weight.of(limit.measure)
-            if limit.reset is not None:
-                k = limit.reset.day(wall + (start - now))
-                self.days[limit.name].change(k, amount)
-            else:
-                k = self.logs[limit.name].add(amount, start)
-            entries[limit.name] = (k, amount)
+        entries = self.tally.enter(limits, weight, start, wall + (start - now))
         self.bookings[booking] = Booking(start, entries)
         self.last = max(self.last, start)
-        return Booked(delay=start - now)
+        return Booked(delay=start - now, share=self.tally.share(limits, now, wall))
 
     def confirm(
         self, booking: str, limits: Sequence[Limit], weight: Weight, *, now: float, wall: float
     ) -> Booked:
-        """What has become of a booked start whose moment has come: 0 to start now, else a new wait.
+        """What has become of a booked start: 0 to start now, else seconds to wait from now on.
 
         *limits* and *weight* are those of the booking. It is put off where the service was closed
         meanwhile, and where it comes too late, or on another day, to count as what was booked.
+        Before its moment it keeps its place, and moves to an earlier one that has become free.
         """
         held = self.bookings.get(booking)
         closed_for = max(0.0, self.closed_until - wall)
         if held is not None and held.stands(limits, now + closed_for, wall + closed_for):
-            return Booked(delay=max(closed_for, held.at - now))
+            if held.at > now:
+                self._advance(held, limits, weight, now, wall)
+            share = self.tally.share(limits, now, wall)
+            return Booked(delay=max(closed_for, held.at - now), share=share)
         self.refund(booking)
         outcome = self.book(booking, limits, weight, now=now, wall=wall)
         assert isinstance(outcome, Booked)  # it did fit before
@@ -115,7 +110,7 @@ class Account:
         for limit in limits:
             if limit.name in held.entries:
                 k, reserved = held.entries[limit.name]
-                self._change(limit.name, k, weight.of(limit.measure) - reserved)
+                self.tally.change(limit.name, k, weight.of(limit.measure) - reserved)
         return True
 
     def refund(self, booking: str) -> bool:
@@ -123,10 +118,8 @@ class Account:
         held = self.bookings.pop(booking, None)
         if held is None:
             return False
-        for name, (k, reserved) in held.entries.items():
-            self._change(name, k, -reserved)
-        self.last = max((b.at for b in self.bookings.values()), default=-math.inf)
-        self.last = max(self.last, self.settled)
+        self.tally.give_back(held.entries)
+        self.last = self._latest()
         return True
 
     def close(self, until: float, reason: str, *, now: float, wall: float) -> None:
@@ -147,44 +140,54 @@ class Account:
     def status(self, limits: Sequence[Limit], *, now: float, wall: float) -> AccountStatus:
         """How much of each of *limits* is used."""
         return AccountStatus(
-            limits=tuple(self._limit_status(limit, now, wall) for limit in limits),
+            limits=tuple(self.tally.look(limit, now, wall) for limit in limits),
             closed_for=max(0.0, self.closed_until - wall),
             reason=self.closed_by if wall < self.closed_until else "",
         )
 
     def shift(self, by: float) -> None:
         """Take over a state of another clock, on which it was *by* seconds earlier."""
-        for name, log in self.logs.items():
-            self._move(name, span=log.span, by=by)
+        self._follow(self.tally.shift(by))
         for held in self.bookings.values():
             held.at += by
         self.last += by
         self.settled += by
         self.reopening += by
 
+    def _advance(
+        self, held: Booking, limits: Sequence[Limit], weight: Weight, now: float, wall: float
+    ) -> None:
+        """Move a booked start to an earlier moment, if one is free behind all booked before it."""
+        self._prepare(limits, now, wall)
+        self.tally.give_back(held.entries)
+        self.last = self._latest(before=held.at)
+        start, _ = self._earliest(limits, weight, now, wall)
+        if start < held.at:
+            held.at = start
+            held.entries = self.tally.enter(limits, weight, start, wall + (start - now))
+        else:
+            self.tally.take_back(held.entries)
+        self.last = self._latest()
+
+    def _latest(self, *, before: float = math.inf) -> float:
+        """The latest start, of those booked for a moment before *before*."""
+        booked = (held.at for held in self.bookings.values() if held.at < before)
+        return max(self.settled, max(booked, default=-math.inf))
+
     def _prepare(self, limits: Sequence[Limit], now: float, wall: float) -> None:
-        for limit in limits:
-            if limit.reset is not None:
-                self.days.setdefault(limit.name, DayLog()).forget(limit.reset.day(wall))
-                continue
-            span = limit.per + limit.guard + slack(limit.per)
-            log = self.logs.get(limit.name)
-            if log is None:
-                log = self.logs[limit.name] = SlidingLog(span)
-            log.forget(now)
-            if log.takes(span):
-                self._move(limit.name, span=span, by=0.0)
+        """Forget what no longer counts."""
+        self._follow(self.tally.prepare(limits, now, wall))
         while self.bookings:
             oldest = next(iter(self.bookings))
             if self.bookings[oldest].at >= now - _KEPT_SECONDS:
                 break
             del self.bookings[oldest]
 
-    def _move(self, name: str, *, span: float, by: float) -> None:
-        """Move a log, and with it what the bookings know of where they stand in it."""
-        moved = self.logs[name].move(span=span, by=by)
-        for held in self.bookings.values():
-            held.follow(name, moved)
+    def _follow(self, moves: Moves) -> None:
+        """Let the bookings know where their entries went."""
+        for name, moved in moves.items():
+            for held in self.bookings.values():
+                held.follow(name, moved)
 
     def _earliest(
         self, limits: Sequence[Limit], weight: Weight, now: float, wall: float
@@ -199,63 +202,30 @@ class Account:
         while before < start:
             before = start
             for limit in limits:
-                fits = self._fits(limit, weight, start, now, wall)
+                fits = self.tally.fits(limit, weight, start, now, wall)
                 if fits > start:
                     start, hindrance = fits, limit
         return start, hindrance
-
-    def _fits(self, limit: Limit, weight: Weight, start: float, now: float, wall: float) -> float:
-        amount = weight.of(limit.measure)
-        if limit.reset is None:
-            return self.logs[limit.name].earliest(amount, limit.amount, start)
-        if math.isinf(start):
-            return start
-        at = wall + (start - now)
-        late = limit.guard + slack(limit.per)
-        fits = self.days[limit.name].earliest(
-            amount, limit.amount, at, reset=limit.reset, late=late
-        )
-        return start + (fits - at)
 
     def _queued_for(self, limits: Sequence[Limit], now: float, wall: float) -> Limit | None:
         """What the bookings before it wait for: the fullest limit; None: the service is closed."""
         if wall < self.closed_until or now < self.reopening:
             return None
-        shares = {
-            limit: self._limit_status(limit, now, wall).used / limit.amount for limit in limits
-        }
+        shares = {limit: self.tally.look(limit, now, wall).used / limit.amount for limit in limits}
         return max(shares, key=lambda limit: shares[limit], default=None)
 
     def _refusal(self, start: float, hindrance: Limit | None, now: float, wall: float) -> Refused:
         if hindrance is None:
             return Refused(delay=start - now, limit="closed", reason=self.closed_by)
-        status = self._limit_status(hindrance, now, wall)
+        status = self.tally.look(hindrance, now, wall)
         return Refused(delay=start - now, limit=status.name, used=status.used, amount=status.amount)
-
-    def _change(self, name: str, k: int, by: int) -> None:
-        if name in self.days and k in self.days[name]:
-            self.days[name].change(k, by)
-        elif name in self.logs:
-            self.logs[name].change(k, by)
-
-    def _limit_status(self, limit: Limit, now: float, wall: float) -> LimitStatus:
-        if limit.reset is not None:
-            used = self.days.get(limit.name, DayLog()).used(limit.reset.day(wall))
-            frees_in = limit.reset.ends(wall) - wall if used else None
-        else:
-            log = self.logs.get(limit.name, SlidingLog(limit.per))
-            used = log.used(now)
-            frees_at = log.frees_at(now)
-            frees_in = None if frees_at is None else frees_at - now
-        return LimitStatus(name=limit.name, used=used, amount=limit.amount, frees_in=frees_in)
 
     def dump(self) -> str:
         """As JSON text."""
         return json.dumps(
             {
                 "version": VERSION,
-                "logs": {name: log.dump() for name, log in self.logs.items()},
-                "days": {name: days.dump() for name, days in self.days.items()},
+                **self.tally.dump(),
                 "bookings": {booking: held.dump() for booking, held in self.bookings.items()},
                 "closed": [self.closed_until, self.closed_by],
                 "reopening": _written(self.reopening),
@@ -270,8 +240,7 @@ class Account:
         """From what ``dump`` gave."""
         state: dict[str, Any] = json.loads(text)
         return cls(
-            logs={name: SlidingLog.load(flat) for name, flat in state["logs"].items()},
-            days={name: DayLog.load(pairs) for name, pairs in state["days"].items()},
+            tally=Tally.load(state),
             bookings={booking: Booking.load(held) for booking, held in state["bookings"].items()},
             closed_until=state["closed"][0],
             closed_by=state["closed"][1],

@@ -1,10 +1,8 @@
 """May this call start now? Those who wait for one quota in this process, in front of its store."""
 
-import contextlib
-import logging
 import math
 import uuid
-from typing import Final
+from collections.abc import Callable
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -12,18 +10,16 @@ from attrs import define, field, frozen
 
 from leyline.clock import Clock
 from leyline.errors import LedgerError, QuotaExceededError
-from leyline.limits import Limit, Weight
-from leyline.quota.account import AccountStatus, Refused
+from leyline.limits import Limit, QuotaLevel, Weight, level_of
+from leyline.model import Priority
+from leyline.quota.answers import AccountStatus, Booked, Refused
+from leyline.quota.debts import Debts
 from leyline.quota.ledger import Ledger
+from leyline.quota.level import LevelWatch
 from leyline.quota.pacer import pacer_for
-from leyline.quota.queue import Priority, Queue
+from leyline.quota.queue import Queue
 from leyline.quota.refusal import overdue, refused
 from leyline.quota.windows import slack
-
-logger = logging.getLogger(__name__)
-
-_REFUND_SECONDS: Final = 5.0
-"""How long a caller who was cancelled is held up by a store that does not answer."""
 
 
 @frozen(kw_only=True)
@@ -43,7 +39,7 @@ class _Waiter:
     booking: str = field(factory=lambda: uuid.uuid4().hex)
     turn: anyio.Event = field(factory=anyio.Event)
     booked: bool = False
-    refusal: QuotaExceededError | None = None
+    refusal: QuotaExceededError | LedgerError | None = None
 
 
 class Admission:
@@ -61,8 +57,13 @@ class Admission:
         clock: Clock,
         *,
         burst: int | None = None,
+        on_level: Callable[[QuotaLevel, QuotaLevel], None] | None = None,
     ) -> None:
-        """burst: Starts at once before they are spread; None: ten, or the limit if it is less."""
+        """burst: Starts at once before they are spread; None: ten, or the limit if it is less.
+
+        on_level: Told of the level before and after, whenever a look into the store shows a new
+            one: each booking is one, and so is each ``status``.
+        """
         self._account = account
         self._limits = limits
         self._ledger = ledger
@@ -73,9 +74,11 @@ class Admission:
         self._head: _Waiter | None = None
         self._alarm: anyio.CancelScope | None = None  # around what the head waits for
         self._alarmed_by = -math.inf  # a deadline before this is news to the head
-        self._stale = False  # what is booked may have become possible earlier, or impossible
+        self._roused = False  # what is booked may have become possible earlier, or impossible
+        self._closed = False  # by us, since the head looked
+        self._level = LevelWatch(on_level)
         self._reserved: dict[str, Weight] = {}
-        self._owed: set[str] = set()  # bookings that could not be given back yet
+        self._debts = Debts(account, ledger)
 
     async def admit(
         self,
@@ -95,17 +98,34 @@ class Admission:
         waiter = _Waiter(weight, math.inf if deadline is None else deadline)
         try:
             await self._turn(waiter, priority)
-            await self._lead(waiter)
+            try:
+                await self._lead(waiter)
+            except LedgerError as error:
+                self._fail_all(error)
+                raise
         except BaseException:
             self._queue.discard(waiter)
             if waiter.booked:
-                await self._give_back(waiter.booking)
+                await self._debts.give_back(waiter.booking)
             raise
         finally:
             if self._head is waiter:
                 self._hand_over()
         self._reserved[waiter.booking] = weight
         return Grant(booking=waiter.booking, queued=self._clock.monotonic() - since)
+
+    async def count(self, weight: Weight) -> tuple[str, float]:
+        """Book a start and hold nothing back: its booking, and seconds that it would have waited.
+
+        Infinite where it would never have been allowed; nothing is booked then. Raises LedgerError.
+        """
+        booking = uuid.uuid4().hex
+        outcome = await self._ledger.book(
+            self._account, booking, self._limits, weight, max_delay=math.inf
+        )
+        if isinstance(outcome, Booked):
+            self._level.show(level_of(outcome.share))
+        return booking, outcome.delay
 
     async def settle(self, booking: str, weight: Weight) -> None:
         """Put what was really used, *weight*, in place of what was reserved; once.
@@ -130,11 +150,16 @@ class Admission:
         reason: The service's own words.
         """
         await self._ledger.throttle(self._account, until, reason)
+        self._closed = True
+        if until > self._clock.wall():
+            self._level.show(QuotaLevel.CRITICAL)
         self._rouse()
 
     async def status(self) -> AccountStatus:
         """How much is used, of all who share the account. Raises LedgerError."""
-        return await self._ledger.status(self._account, self._limits)
+        status = await self._ledger.status(self._account, self._limits)
+        self._level.show(status.level)
+        return status
 
     async def _turn(self, waiter: _Waiter, priority: Priority) -> None:
         """Wait until *waiter* is the head."""
@@ -154,47 +179,49 @@ class Admission:
         measures = {limit.measure for limit in self._limits}
         return any(weight.of(measure) < reserved.of(measure) for measure in measures)
 
+    def _fail_all(self, error: LedgerError) -> None:
+        """The store is broken for those behind the head too; none waits for it once more."""
+        while (waiter := self._queue.pop()) is not None:
+            waiter.refusal = LedgerError(error.store, error.reason)
+            waiter.turn.set()
+
     def _hand_over(self) -> None:
         self._head = self._queue.pop()
         if self._head is not None:
             self._head.turn.set()
 
     def _rouse(self) -> None:
-        """Let the head book anew."""
-        self._stale = True
+        """Let the head look again whether it can start earlier."""
+        self._roused = True
         if self._alarm is not None:
             self._alarm.cancel()
 
     async def _lead(self, head: _Waiter) -> None:
         """Book a start for *head*, and wait for it."""
-        if self._owed:
-            await self._repay()
+        if self._debts:
+            await self._debts.repay()
         now = self._clock.monotonic()
         await self._refuse(now)
         if head.deadline < now:
             raise overdue(self._account, await self.status(), 0.0)
-        asked = self._clock.monotonic()
+        asked, paced = self._clock.monotonic(), False
         delay = await self._book(head)
-        waited = self._clock.monotonic() - asked > self._slack  # its moment may have passed
-        paced = False
         while True:
-            while delay > 0:
-                waited = True
-                if await self._sleep(delay):
-                    break
-                delay = await self._book_anew(head)
-            if not paced:
+            due = delay <= 0 or await self._sleep(delay)
+            if due and not paced:
                 paced = True
-                waited |= await self._pace(head)
-            if not waited:
+                await self._pace(head)
+            # After a moment so short, its start stands; after a longer one the store knows more.
+            if due and not self._closed and self._clock.monotonic() - asked <= self._slack:
                 return
+            asked = self._clock.monotonic()
             delay = await self._confirm(head)
-            if delay <= 0:
+            if paced and delay <= 0:
                 return
 
     async def _book(self, head: _Waiter) -> float:
         """Seconds until the start that is booked."""
-        self._stale = False
+        self._roused = self._closed = False
         head.booked = True  # cancelled from here on, nobody knows whether it is
         try:
             outcome = await self._ledger.book(
@@ -209,25 +236,26 @@ class Admission:
             raise
         if isinstance(outcome, Refused):
             head.booked = False
+            if outcome.limit == "closed":
+                self._level.show(QuotaLevel.CRITICAL)
             raise refused(self._account, outcome)
+        self._level.show(level_of(outcome.share))
         return outcome.delay
 
-    async def _book_anew(self, head: _Waiter) -> float:
-        await self._ledger.refund(self._account, head.booking)
-        return await self._book(head)
-
     async def _confirm(self, head: _Waiter) -> float:
-        """Seconds by which the start was put off; 0: start now."""
+        """Seconds until the start, which may have been put off, or moved forward; 0: start now."""
+        self._roused = self._closed = False
         outcome = await self._ledger.confirm(self._account, head.booking, self._limits, head.weight)
         if outcome.delay > 0 and self._clock.monotonic() + outcome.delay > head.deadline:
-            return await self._book_anew(head)  # which is refused, and says by which limit
+            await self._ledger.refund(self._account, head.booking)
+            return await self._book(head)  # which is refused, and says by which limit
         return outcome.delay
 
     async def _sleep(self, delay: float) -> bool:
         """Whether *delay* has passed; False as soon as another start may be better."""
         due = self._clock.monotonic() + delay
         try:
-            while not self._stale:
+            while not self._roused:
                 if self._queue.next_deadline < due:  # nobody behind the head starts before it
                     await self._refuse(due)
                     continue
@@ -239,14 +267,14 @@ class Admission:
         finally:
             self._alarm = None
 
-    async def _pace(self, head: _Waiter) -> bool:
-        """Keep the distance between starts, if the deadline leaves time; whether that took any."""
+    async def _pace(self, head: _Waiter) -> None:
+        """Keep the distance between starts, if the deadline leaves time."""
         pacer = self._pacer
         if pacer is None or head.deadline - self._clock.monotonic() < pacer.spacing:
-            return False
+            return
         if pacer.ready:
             await pacer.permit()
-            return False
+            return
         try:
             while True:
                 now = self._clock.monotonic()
@@ -254,7 +282,7 @@ class Admission:
                 self._alarmed_by = self._queue.next_deadline
                 with anyio.move_on_after(self._alarmed_by - now) as self._alarm:
                     await pacer.permit()
-                    return True
+                    return
         finally:
             self._alarm = None
 
@@ -267,23 +295,3 @@ class Admission:
         for waiter in self._queue.expire(start):
             waiter.refusal = overdue(self._account, status, wait)
             waiter.turn.set()
-
-    async def _give_back(self, booking: str) -> None:
-        self._owed.add(booking)
-        try:
-            await self._repay()
-        except anyio.get_cancelled_exc_class():
-            await self._repay()  # a native cancellation pierced the shield; once more
-            raise
-
-    async def _repay(self) -> None:
-        """Refund what is owed; what the store does not take in time, the next head tries again."""
-        with (
-            anyio.move_on_after(_REFUND_SECONDS, shield=True),
-            contextlib.suppress(LedgerError),
-        ):
-            for booking in list(self._owed):
-                await self._ledger.refund(self._account, booking)
-                self._owed.discard(booking)
-        if self._owed:
-            logger.warning("%s: %d bookings not given back yet", self._account, len(self._owed))

@@ -1,13 +1,19 @@
 """What an account, and so every ledger, answers."""
 
-from attrs import frozen
+from attrs import field, frozen
+
+from leyline.limits import QuotaLevel, level_of
 
 
 @frozen(kw_only=True)
 class Booked:
-    """A start that is reserved. delay: Seconds until it."""
+    """A start that is reserved.
+
+    delay: Seconds until it. share: The part used of the fullest limit, this start included.
+    """
 
     delay: float
+    share: float = field(default=0.0, eq=False)  # for people; decides nothing
 
 
 @frozen(kw_only=True)
@@ -36,13 +42,29 @@ class LimitStatus:
     name: str
     used: int
     amount: int
+    level: QuotaLevel = field(init=False)
     frees_in: float | None
+
+    @level.default  # pyright: ignore
+    def _(self) -> QuotaLevel:
+        return level_of(self.used / self.amount)
 
 
 @frozen(kw_only=True)
 class AccountStatus:
-    """A look at a quota. closed_for: Seconds for which the service is closed; 0: it is open."""
+    """A look at a quota.
+
+    closed_for: Seconds for which the service asked to be left alone, in its own words *reason*;
+    0: it is open.
+    """
 
     limits: tuple[LimitStatus, ...]
     closed_for: float = 0.0
     reason: str = ""
+
+    @property
+    def level(self) -> QuotaLevel:
+        """Of the fullest limit; critical while it is closed."""
+        if self.closed_for > 0:
+            return QuotaLevel.CRITICAL
+        return level_of(max((limit.used / limit.amount for limit in self.limits), default=0.0))

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import define
 
 from leyline.limits import Limit
+from leyline.quota.tally import Entries
 from leyline.quota.windows import slack
 
 
@@ -15,7 +16,7 @@ class Booking:
     """at: When it starts. entries: The bucket (or day) and the weight that each limit holds."""
 
     at: float
-    entries: dict[str, tuple[int, int]]
+    entries: Entries
 
     def stands(self, limits: Sequence[Limit], now: float, wall: float) -> bool:
         """Whether a start at *now*, or where that is too early at its moment, is the one booked."""

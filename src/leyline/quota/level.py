@@ -1,36 +1,11 @@
 """How much of a quota is left, as people look at it."""
 
-from enum import StrEnum
-from typing import Final
+from collections.abc import Callable
 
 from attrs import frozen
 
-from leyline.quota.account import AccountStatus
-
-_WARNING: Final = 0.80
-_CRITICAL: Final = 0.95
-
-
-class QuotaLevel(StrEnum):
-    """Healthy below 80 % used, warning up to 95 %, critical above or while it is closed."""
-
-    HEALTHY = "healthy"
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-
-@frozen(kw_only=True)
-class LimitUse:
-    """One limit.
-
-    frees_in: Seconds until some of what is used is free again. None: nothing is used.
-    """
-
-    name: str
-    used: int
-    amount: int
-    level: QuotaLevel
-    frees_in: float | None
+from leyline.limits import QuotaLevel
+from leyline.quota.answers import AccountStatus, LimitStatus
 
 
 @frozen(kw_only=True)
@@ -44,37 +19,32 @@ class QuotaStatus:
     service: str
     account: str
     level: QuotaLevel
-    limits: tuple[LimitUse, ...]
+    limits: tuple[LimitStatus, ...]
     closed_for: float = 0.0
     reason: str = ""
 
 
+class LevelWatch:
+    """The level as it was seen last, and who is told when another is seen."""
+
+    def __init__(self, on_change: Callable[[QuotaLevel, QuotaLevel], None] | None) -> None:
+        self._seen = QuotaLevel.HEALTHY
+        self._on_change = on_change
+
+    def show(self, level: QuotaLevel) -> None:
+        """It is *level* now."""
+        before, self._seen = self._seen, level
+        if level is not before and self._on_change is not None:
+            self._on_change(before, level)
+
+
 def quota_status(service: str, account: str, status: AccountStatus) -> QuotaStatus:
     """What *status* of the quota *account* means for *service*."""
-    limits = tuple(
-        LimitUse(
-            name=limit.name,
-            used=limit.used,
-            amount=limit.amount,
-            level=level_of(limit.used, limit.amount),
-            frees_in=limit.frees_in,
-        )
-        for limit in status.limits
-    )
-    order = list(QuotaLevel)
-    worst = max((limit.level for limit in limits), key=order.index, default=QuotaLevel.HEALTHY)
     return QuotaStatus(
         service=service,
         account=account,
-        level=QuotaLevel.CRITICAL if status.closed_for > 0 else worst,
-        limits=limits,
+        level=status.level,
+        limits=status.limits,
         closed_for=status.closed_for,
         reason=status.reason,
     )
-
-
-def level_of(used: int, amount: int) -> QuotaLevel:
-    """The level at which *used* of *amount* stands."""
-    if used > amount * _CRITICAL:
-        return QuotaLevel.CRITICAL
-    return QuotaLevel.WARNING if used >= amount * _WARNING else QuotaLevel.HEALTHY

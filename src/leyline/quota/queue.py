@@ -5,23 +5,16 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
-from enum import IntEnum
 from typing import Final, Generic, TypeVar
 
 from attrs import define, field
+
+from leyline.model import Priority
 
 T = TypeVar("T", bound=Hashable)
 
 PATIENCE: Final = 8
 """How often a class is passed over before the first of it is next."""
-
-
-class Priority(IntEnum):
-    """Who goes before whom."""
-
-    HIGH = 0
-    NORMAL = 1
-    LOW = 2
 
 
 @define(eq=False)
