@@ -176,6 +176,18 @@ class StopReason(StrEnum):
     TIMEOUT = "timeout"
     CLOSED = "closed"
     OUTPUT_TOO_LARGE = "output_too_large"
+    GIVEN_UP = "given_up"
+
+
+class Listener(Protocol):
+    """Hears what a process writes, while it runs, some milliseconds after it was written.
+
+    stdout, stderr: What came since the last time; cut anywhere. True: stop the process.
+    All that was written before its end has been heard when the run returns.
+    """
+
+    def stdout(self, data: bytes, /) -> bool: ...
+    def stderr(self, data: bytes, /) -> bool: ...
 
 
 @frozen(kw_only=True)
