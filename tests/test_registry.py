@@ -352,7 +352,7 @@ async def test_parallel_gives_one_result_a_service_and_never_raises_for_one():
         "unknown": FailureKind.NOT_FOUND,
         "bad": FailureKind.CRASHED,
     }
-    assert (results["gone"].attempts, results["bad"].attempts) == (0, 1)
+    assert (results["gone"].attempts, results["bad"].attempts) == (0, 3)
 
 
 async def test_many_at_once_are_all_answered():
@@ -433,7 +433,7 @@ async def test_a_hanging_check_is_killed_with_its_group_when_nobody_waits(tmp_pa
 
 async def test_what_calls_show_feeds_the_board(tmp_path):
     switch = tmp_path / "broken"
-    config = shell(f"if [ -e {switch} ]; then exit 1; fi; echo fine")
+    config = shell(f"if [ -e {switch} ]; then exit 1; fi; echo fine", retry=None)
     async with ServiceRegistry() as registry:
         registry.register("svc", config)
         assert registry.health("svc").status is HealthStatus.UNKNOWN

@@ -9,9 +9,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from attrs import field, fields, frozen
+from attrs import evolve, field, fields, frozen
 
 from leyline.model import FailureKind
+from leyline.policies import BreakerPolicy, BudgetPolicy, ConcurrencyPolicy, RetryPolicy
 
 
 class AuthMethod(StrEnum):
@@ -109,6 +110,20 @@ class OutputConfig:
     files: Mapping[str, str] = field(factory=dict[str, str])
 
 
+@frozen(kw_only=True)
+class StreamConfig:
+    """How the answer of a streamed run is seen growing, and how its outcome is read.
+
+    text: JMESPath expression over the JSON document of one line of standard output, that gives
+        the piece of text which the line adds; null for lines that add none. Empty: the output
+        itself is the answer where its format is text, else the answer is seen only at the end.
+    output: As ``ServiceConfig.output``, for streamed runs. None: the same.
+    """
+
+    text: str = ""
+    output: OutputConfig | None = None
+
+
 class FilesVia(StrEnum):
     """How the files of a call reach a tool.
 
@@ -153,8 +168,18 @@ DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
         "output": OutputConfig(),
         "error_patterns": (),
         "exit_codes": {},
+        "stream_template": "",
+        "stream": StreamConfig(),
+        "retry_notices": (),
         "grace_seconds": 2.0,
         "max_output_bytes": 32 * 2**20,
+        "retry": RetryPolicy(),
+        "budget": BudgetPolicy(),
+        "breaker": BreakerPolicy(),
+        "concurrency": ConcurrencyPolicy(),
+        "idempotent": True,
+        "code_execution": False,
+        "weight": 1.0,
     }
 )
 """What a field means where neither the user nor a preset says anything."""
@@ -190,8 +215,19 @@ class ServiceConfig:
     env: Variables set for the tool; ``{tmpdir}`` is filled in. Values are kept out of ``repr``.
     unset_env: Variables that the tool must not see.
     output, error_patterns, exit_codes: How the outcome is read; see ``OutputConfig``.
+    stream_template: The arguments of a streamed run, as ``command_template``. Empty: the same.
+    stream: How a streamed run is heard and read; see ``StreamConfig``.
+    retry_notices: Lines by which the tool says, while it runs, that it was refused and tries
+        again by itself, and what that means. Looked for in each line of standard error, and of
+        standard output where a pattern says so: only for tools whose output is data, and with a
+        pattern that no answer in it can match, such as one that begins with ``^``.
     grace_seconds: Seconds between asking the process tree to stop and killing it.
     max_output_bytes: Bytes of standard output, and of standard error, past which a run is stopped.
+    retry, budget, breaker, concurrency: How its failures are met; see ``leyline.policies``. None:
+        not at all; there is no bound then to what is asked of it.
+    idempotent: Whether asking twice does no harm. False for a tool that changes files: it is tried
+        again only where nothing had started.
+    code_execution: Whether the tool runs code. weight: Its part where services are drawn by lot.
     unsaid: Names of the fields that were not given; kept by ``attrs.evolve``.
     """
 
@@ -219,8 +255,18 @@ class ServiceConfig:
     output: OutputConfig = field(default=UNSAID, kw_only=True, repr=False)
     error_patterns: tuple[ErrorPattern, ...] = field(default=UNSAID, kw_only=True, repr=False)
     exit_codes: Mapping[int, FailureKind] = field(default=UNSAID, kw_only=True, repr=False)
+    stream_template: str = field(default=UNSAID, kw_only=True)
+    stream: StreamConfig = field(default=UNSAID, kw_only=True, repr=False)
+    retry_notices: tuple[ErrorPattern, ...] = field(default=UNSAID, kw_only=True, repr=False)
     grace_seconds: float = field(default=UNSAID, kw_only=True)
     max_output_bytes: int = field(default=UNSAID, kw_only=True)
+    retry: RetryPolicy | None = field(default=UNSAID, kw_only=True)
+    budget: BudgetPolicy | None = field(default=UNSAID, kw_only=True)
+    breaker: BreakerPolicy | None = field(default=UNSAID, kw_only=True)
+    concurrency: ConcurrencyPolicy | None = field(default=UNSAID, kw_only=True)
+    idempotent: bool = field(default=UNSAID, kw_only=True)
+    code_execution: bool = field(default=UNSAID, kw_only=True)
+    weight: float = field(default=UNSAID, kw_only=True)
     unsaid: frozenset[str] = field(default=frozenset(), kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -229,11 +275,19 @@ class ServiceConfig:
             if getattr(self, attribute.name) is UNSAID:
                 unsaid.add(attribute.name)
                 object.__setattr__(self, attribute.name, DEFAULTS[attribute.name])
-        for name in ("models", "file_args", "unset_env", "error_patterns"):
+        for name in ("models", "file_args", "unset_env", "error_patterns", "retry_notices"):
             self._convert(name, list, tuple)
         for name in ("quota_limits", "env", "exit_codes"):
             self._convert(name, Mapping, dict)  # a copy: the caller's may change, ours must not
         object.__setattr__(self, "unsaid", frozenset(unsaid))
+
+    def streamed(self) -> "ServiceConfig":
+        """The service as its streamed runs see it: with their arguments and their output."""
+        return evolve(
+            self,
+            command_template=self.stream_template or self.command_template,
+            output=self.stream.output or self.output,
+        )
 
     def _convert(self, name: str, given: type, kept: Callable[[Any], Any]) -> None:
         """Bring one field into its frozen shape; wrong types are left for the validation."""

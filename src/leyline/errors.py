@@ -4,10 +4,12 @@ LeylineError
 ├─ ConfigError (ValueError)              a configuration is wrong; every problem with its path
 ├─ ServiceExistsError (ValueError)       registered twice under one name
 ├─ ServiceNotFoundError (LookupError)    no service of that name
+├─ NoServiceFitsError (LookupError)      none has all that is asked and is usable
 ├─ RegistryClosedError (RuntimeError)    the registry was closed
 ├─ InvalidCallError (ValueError)         the call itself cannot be run as it stands
 │  └─ PromptTooLargeError                too long for an argument of a command
 ├─ RejectedError                         nothing was started; safe to try elsewhere
+│  ├─ ServiceUnavailableError            known not to be usable: unhealthy, or its breaker is open
 │  ├─ CommandNotFoundError               no such program, or it cannot be executed
 │  ├─ SpawnError                         the system refused to start a process
 │  └─ QuotaExceededError                 its quota has no room in time
@@ -77,6 +79,24 @@ class ServiceNotFoundError(LeylineError, LookupError):
         return f'no service "{self.service}"; {hint}'
 
 
+class NoServiceFitsError(LeylineError, LookupError):
+    """No service has all that is asked of it and can be used.
+
+    reasons: Name and reason of each, in the order of registration: every requirement that failed,
+        or why it is out.
+    """
+
+    def __init__(self, reasons: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(reasons)
+        self.reasons = reasons
+
+    def __str__(self) -> str:
+        if not self.reasons:
+            return "no service to choose from; register one first"
+        lines = "".join(f"\n  {service}: {reason}" for service, reason in self.reasons)
+        return f"no service fits; ask for less, or mend or register one that does:{lines}"
+
+
 class RegistryClosedError(LeylineError, RuntimeError):
     """The registry was closed and starts nothing more."""
 
@@ -122,6 +142,10 @@ class RejectedError(LeylineError):
 
 class CommandNotFoundError(RejectedError):
     """The service's command does not exist or cannot be executed."""
+
+
+class ServiceUnavailableError(RejectedError):
+    """The service is left alone for now: its breaker is open, or it is known not to be usable."""
 
 
 class SpawnError(RejectedError):

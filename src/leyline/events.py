@@ -7,6 +7,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from leyline.limits import QuotaLevel
+from leyline.model import BreakerState, ExecutionResult, HealthStatus
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +18,94 @@ class Event:
 
     service: str
     at: float
+
+
+@frozen(kw_only=True)
+class CallStarted(Event):
+    """Somebody asked for something. service: Empty where it may be one of several.
+
+    call: Links all events of one call. operation: The method of the registry.
+    """
+
+    call: str
+    operation: str
+
+
+@frozen(kw_only=True)
+class CallFinished(Event):
+    """A call is over. result: What it returned. error: What it raised, cancellation included."""
+
+    call: str
+    operation: str
+    result: ExecutionResult | None
+    error: BaseException | None
+
+
+@frozen(kw_only=True)
+class AttemptStarted(Event):
+    """A process is about to be started. attempt: How often it was tried on this service, with this.
+
+    model: What the tool is told; None: its own choice.
+    """
+
+    call: str
+    attempt: int
+    model: str | None
+
+
+@frozen(kw_only=True)
+class AttemptFinished(Event):
+    """A process has ended, or could not be started. result, error: One of them is there."""
+
+    call: str
+    attempt: int
+    result: ExecutionResult | None
+    error: BaseException | None
+
+
+@frozen(kw_only=True)
+class RetryScheduled(Event):
+    """The same service will be tried again. attempt: The one that failed. delay: Seconds."""
+
+    call: str
+    attempt: int
+    delay: float
+    reason: str
+
+
+@frozen(kw_only=True)
+class HedgeStarted(Event):
+    """*service* is asked too, as the first answer is slow. after: Seconds since the call."""
+
+    call: str
+    after: float
+
+
+@frozen(kw_only=True)
+class FailedOver(Event):
+    """*service* is asked, as *origin* did not answer. reason: Why it did not."""
+
+    call: str
+    origin: str
+    reason: str
+
+
+@frozen(kw_only=True)
+class BreakerChanged(Event):
+    """The breaker of a service opened, half opened, closed, or disabled it. reason: Why."""
+
+    before: BreakerState
+    after: BreakerState
+    reason: str
+
+
+@frozen(kw_only=True)
+class HealthChanged(Event):
+    """A service was seen in another state of health than before. reason: Why."""
+
+    before: HealthStatus
+    after: HealthStatus
+    reason: str
 
 
 @frozen(kw_only=True)

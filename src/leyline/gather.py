@@ -9,9 +9,14 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 
-async def gather(jobs: Mapping[K, Callable[[], Awaitable[T]]]) -> dict[K, T]:
+async def gather(
+    jobs: Mapping[K, Callable[[], Awaitable[T]]],
+    *,
+    enough: Callable[[Mapping[K, T]], bool] | None = None,
+) -> dict[K, T]:
     """Run all *jobs* at the same time; what each returned, in their order.
 
+    enough: Asked after each; once it is true, the others are cancelled and left out.
     The first exception ends the others and is raised as itself. Cancellation cancels all.
     """
     results: dict[K, T] = {}
@@ -20,6 +25,8 @@ async def gather(jobs: Mapping[K, Callable[[], Awaitable[T]]]) -> dict[K, T]:
     async def run(key: K, job: Callable[[], Awaitable[T]]) -> None:
         try:
             results[key] = await job()
+            if enough is not None and enough(results):
+                group.cancel_scope.cancel()
         except Exception as error:
             errors.append(error)
             group.cancel_scope.cancel()
@@ -29,4 +36,4 @@ async def gather(jobs: Mapping[K, Callable[[], Awaitable[T]]]) -> dict[K, T]:
             group.start_soon(run, key, job)
     if errors:
         raise errors[0]
-    return {key: results[key] for key in jobs}
+    return {key: results[key] for key in jobs if key in results}

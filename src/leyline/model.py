@@ -56,7 +56,7 @@ REMEDIES: Final[Mapping[FailureKind, Remedy]] = MappingProxyType(
         FailureKind.OVERLOADED: Remedy(retry=True, elsewhere=True, blames_service=True),
         FailureKind.SERVER: Remedy(retry=True, elsewhere=True, blames_service=True),
         FailureKind.NETWORK: Remedy(retry=True, elsewhere=True, blames_service=True),
-        FailureKind.TIMEOUT: Remedy(retry=True, elsewhere=True, blames_service=True),
+        FailureKind.TIMEOUT: Remedy(elsewhere=True, blames_service=True),
         FailureKind.EMPTY: Remedy(retry=True, elsewhere=True, blames_service=True),
         FailureKind.BAD_REQUEST: Remedy(),
         FailureKind.NOT_FOUND: Remedy(elsewhere=True),
@@ -122,6 +122,7 @@ class Call:
     cwd: Working directory of the tool. None means the caller's.
     max_wait: Seconds until it has to start. deadline: Seconds until it has to have ended. None
         means no limit. priority: Before or after others that wait for the same quota.
+    id: What its events are known by.
     """
 
     prompt: str
@@ -132,6 +133,7 @@ class Call:
     max_wait: float | None = None
     deadline: float | None = None
     priority: Priority = Priority.NORMAL
+    id: str = ""
 
 
 @frozen(kw_only=True)
@@ -235,6 +237,15 @@ class Completed:
     started_at: float = 0.0
     duration: float = 0.0
     pid: int = 0
+
+
+class BreakerState(StrEnum):
+    """Whether a service is asked: closed means that it is."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    DISABLED = "disabled"
 
 
 class HealthStatus(StrEnum):

@@ -1,9 +1,10 @@
 """How one service's failures are met: frozen values of the configuration, and plain formulas."""
 
+import math
 from random import Random
 
 from attrs import field, frozen
-from attrs.validators import ge, gt, le
+from attrs.validators import ge, gt, le, lt
 
 
 @frozen(kw_only=True)
@@ -13,12 +14,12 @@ class RetryPolicy:
     attempts: Tries in all, the first included. At least 1.
     base, cap: Seconds; the wait before try n + 1 is uniform in [0, min(cap, base * 2**(n-1))]
         (full jitter), or what the service asked for, if that is longer.
-    longest_wait: Seconds; where a service asks for a longer wait, it is not tried again.
+    longest_wait: Seconds; where a service asks for a longer wait, it is not tried again here.
     """
 
     attempts: int = field(default=3, validator=ge(1))
-    base: float = field(default=0.5, validator=ge(0))
-    cap: float = field(default=30.0, validator=ge(0))
+    base: float = field(default=0.5, validator=[ge(0), lt(math.inf)])
+    cap: float = field(default=30.0, validator=[ge(0), lt(math.inf)])
     longest_wait: float = field(default=60.0, validator=ge(0))
 
     def delay(self, attempt: int, *, rng: Random, at_least: float = 0.0) -> float:
@@ -34,7 +35,9 @@ class RetryPolicy:
 class BudgetPolicy:
     """How much a service may be asked beyond what callers asked: retries and hedges together.
 
-    share: Part of the calls of the last *window* seconds. least: So many are always allowed.
+    share: Part of what callers asked for in the last *window* seconds.
+    least: So many more; anew when nobody has wanted to ask again for *window* seconds, so that a
+        service that is rarely called can be tried again too.
     """
 
     share: float = field(default=0.2, validator=[ge(0), le(1)])
@@ -65,9 +68,15 @@ class BreakerPolicy:
 class ConcurrencyPolicy:
     """How many runs of a service there may be at once, in this process, as it bears them.
 
-    initial: To begin with. least, most: It never leaves these bounds.
+    initial: To begin with, as far as the bounds allow. least, most: It never leaves these bounds.
+
+    Raises ValueError if *least* is more than *most*.
     """
 
-    initial: int = field(default=20, validator=ge(1))
+    initial: int = field(default=1000, validator=ge(1))
     least: int = field(default=1, validator=ge(1))
     most: int = field(default=1000, validator=ge(1))
+
+    def __attrs_post_init__(self) -> None:
+        if self.least > self.most:
+            raise ValueError(f"'least' must not be more than 'most': {self.least} > {self.most}")

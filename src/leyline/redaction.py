@@ -19,6 +19,34 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+class Redactor:
+    """Takes secrets out of a text that comes in pieces, wherever it is cut."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._forms = sorted(_forms(secrets), key=len, reverse=True)
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """What of the text so far can be told; what may be the start of a secret waits."""
+        text = self._held + text
+        for form in self._forms:
+            text = text.replace(form, REDACTED)
+        waiting = max((_overlap(text, form) for form in self._forms), default=0)
+        told, self._held = text[: len(text) - waiting], text[len(text) - waiting :]
+        return told
+
+    def finish(self) -> str:
+        """What has waited: no more comes."""
+        rest, self._held = self._held, ""
+        return rest
+
+
+def _overlap(text: str, form: str) -> int:
+    """How many characters of *form*, short of all of them, *text* ends with."""
+    longest = min(len(text), len(form) - 1)
+    return next((size for size in range(longest, 0, -1) if text.endswith(form[:size])), 0)
+
+
 def _forms(secrets: Iterable[str]) -> set[str]:
     forms: set[str] = set()
     for secret in secrets:

@@ -2,30 +2,22 @@
 
 import functools
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
-from random import Random
-from types import MappingProxyType, TracebackType
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Unpack
 
-from attrs import evolve
-
-from leyline import health, services
-from leyline.calls import Checkup, Roster, Service
-from leyline.clock import SYSTEM_CLOCK, Clock
+from leyline import health
+from leyline.calls import CallOptions, Request
 from leyline.config import UNSAID, ServiceConfig
 from leyline.errors import AllServicesFailedError, RegistryClosedError
-from leyline.events import EventHook, Events
-from leyline.model import Call, ExecutionResult, HealthReport, Priority
-from leyline.process import Lifespan
-from leyline.quota import AccountStatus, Ledger, QuotaStatus, Store, quota_status
-from leyline.routing import fan_out
+from leyline.model import ExecutionResult, HealthReport, Priority
+from leyline.quota import AccountStatus, QuotaStatus, quota_status
+from leyline.registration import Registration
+from leyline.routing import Accept, Requirements, Strategy, Verdict, fan_out
 
 __all__ = ["AllServicesFailedError", "ExecutionResult", "ServiceConfig", "ServiceRegistry"]
 
 
-class ServiceRegistry:
+class ServiceRegistry(Registration):
     """Services by name, and calls on them.
 
     ``async with`` gives it a task group to live in: stopped processes end in the background, and
@@ -33,97 +25,12 @@ class ServiceRegistry:
     returns. One event loop at a time; not for use from several threads.
     """
 
-    def __init__(
-        self,
-        state: str | os.PathLike[str] | None = None,
-        *,
-        clock: Clock = SYSTEM_CLOCK,
-        on_event: EventHook | None = None,
-    ) -> None:
-        """state: Where quotas are kept: a path (SQLite), ``":memory:"`` or a ``redis://`` URL;
-            None: a file in the user's state folder. Opened when a service with a quota is asked.
-        clock: Where durations, stamps and pauses come from.
-        on_event: A plain function that is told what happens, such as a quota's new level; what it
-            raises is logged and changes nothing. Raises TypeError if it is async.
+    def pipeline(self, name: str) -> tuple[str, ...]:
+        """What a call on a service goes through, the outermost first: ``retry``, … ``run``.
+
+        What the configuration switches off is absent. Raises ServiceNotFoundError.
         """
-        self._events = Events(on_event)
-        self._clock = clock
-        self._store = Store.at(state, clock)
-        self._services = Roster()
-        self._checkup = Checkup(self._services, clock)
-        self._lifespan: Lifespan | None = None
-        self._guests = 0  # calls outside ``async with``
-        self._closed = False
-
-    @classmethod
-    def from_config(
-        cls,
-        path: str | Path | None = None,
-        state: str | os.PathLike[str] | None = None,
-        *,
-        on_event: EventHook | None = None,
-    ) -> "ServiceRegistry":
-        """A registry of the services of a file (YAML or TOML); the rest as for the class.
-
-        path: None looks in ``$LEYLINE_CONFIG``, ``./services.yaml``, the user's configuration
-            folder and ``~/.claude/leyline/services.yaml``; where none exists, it is empty.
-        Raises ConfigError with every problem of the file.
-        """
-        registry = cls(state, on_event=on_event)
-        for name, config in services.load(path).items():
-            registry.register(name, config)
-        return registry
-
-    async def __aenter__(self) -> Self:
-        if self._closed or self._lifespan is not None:
-            raise RegistryClosedError
-        self._lifespan = await Lifespan(self._clock).__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        self._closed = True
-        lifespan, self._lifespan = self._lifespan, None
-        try:
-            return await lifespan.__aexit__(exc_type, exc, traceback) if lifespan else None
-        finally:
-            await self._store.aclose()
-
-    async def aclose(self) -> None:
-        """Stop every process that runs, and wait until all of their trees have ended.
-
-        Calls under way return a failure of kind ``cancelled``; later ones raise
-        RegistryClosedError. Bounded by the services' grace and a few seconds; not cancellable.
-        """
-        self._closed = True
-        if self._lifespan is not None:
-            await self._lifespan.runner.aclose()
-
-    @property
-    def services(self) -> Mapping[str, ServiceConfig]:
-        """What is registered, everything filled in, in the order of registration."""
-        return MappingProxyType({name: s.config for name, s in self._services.items()})
-
-    def register(self, name: str, config: ServiceConfig, *, replace: bool = False) -> None:
-        """Add a service; what *config* leaves unsaid comes from the preset of its tool.
-
-        Raises ConfigError with every problem of *config*, ServiceExistsError if *name* is taken
-        and *replace* is not set. Nothing is run and nothing is looked up.
-        """
-        config = services.resolve(evolve(config, name=name))
-        service = Service.prepare(config, self._store, self._clock, self._events)
-        self._services.add(service, replace=replace)
-        self._checkup.forget(name)
-
-    def unregister(self, name: str) -> None:
-        """Forget a service. Calls under way go on. Raises ServiceNotFoundError."""
-        self._services.find(name)
-        del self._services[name]
-        self._checkup.forget(name)
+        return self._services.find(name).pipeline
 
     async def execute(
         self,
@@ -137,49 +44,92 @@ class ServiceRegistry:
         priority: Priority = Priority.NORMAL,
         cwd: str | os.PathLike[str] | None = None,
     ) -> ExecutionResult:
-        """Run one prompt on one service, as soon as its quota allows it.
+        """Run one prompt on one service, as soon as its quota allows it; again if that may help.
 
         files: Paths, relative to *cwd*. model: None means the service's default; without
             ``{model}`` in its template, the tool makes its own choice.
         timeout: Seconds from the start of the process; None means no limit. Default: the
             service's ``timeout_seconds``. cwd: The tool's working directory; default: this one's.
-        deadline: Seconds from now for everything, waiting included; None means to wait as long as
-            it takes. Default: the start may be waited for as long as the run may take.
+        deadline: Seconds from now for everything, waiting and retries included; None means to
+            wait as long as it takes. Default: the start may be waited for as long as the run may
+            take, each time.
         priority: Before or after other calls of this process that wait for the same quota.
 
         Returns a result whenever a process ran, also a failed one. Raises when none did:
         ServiceNotFoundError, InvalidCallError (and PromptTooLargeError), CommandNotFoundError,
         SpawnError, RegistryClosedError; QuotaExceededError, at once, if it cannot start in time;
-        LedgerError if the quotas cannot be read or written. What was reserved is given back then.
+        ServiceUnavailableError while its breaker is open; LedgerError if the quotas cannot be
+        read or written. What was reserved is given back then.
 
         Cancellation: the caller is back at once; the whole process tree is stopped behind it
         (without ``async with``: before this returns).
         """
-        queued_at = self._clock.wall()
-        chosen = self._services.find(service)
-        seconds = chosen.config.timeout_seconds if timeout is UNSAID else timeout
-        call = Call(
-            prompt=prompt,
-            files=tuple(os.fspath(path) for path in files or ()),
+        request = self._request(
+            prompt,
+            files,
             model=model,
-            timeout=seconds,
-            cwd=None if cwd is None else os.fspath(cwd),
-            max_wait=seconds if deadline is UNSAID else deadline,
-            deadline=None if deadline is UNSAID else deadline,
+            timeout=timeout,
+            deadline=deadline,
             priority=priority,
+            cwd=cwd,
         )
-        async with self._open_lifespan() as lifespan:
-            result = await chosen.execute(
-                call,
-                lifespan,
-                secret_variables=self._services.secret_variables(),
-                queued_at=queued_at,
-            )
-        self._checkup.observe(chosen, result)
-        return result
+        async with self._residence.open() as lifespan:
+            return await self._router.execute(service, request, lifespan)
 
     execute_async = execute
     """The seed's name for ``execute``."""
+
+    async def execute_with_failover(
+        self,
+        prompt: str,
+        files: Sequence[str | os.PathLike[str]] | None = None,
+        services: Sequence[str] | None = None,
+        *,
+        accept: Accept | None = None,
+        **options: Unpack[CallOptions],
+    ) -> ExecutionResult:
+        """Run one prompt on the first service that answers it; *options* as for ``execute``.
+
+        services: In the order to be asked in; None: all, as registered. What is known not to be
+            usable is left out; what cannot start at once is passed over, and waited for only if
+            no other answers.
+        accept: Whether a successful result is good enough; else the next service is asked.
+        deadline: For all of them together; of a service that hangs, time is kept for later ones.
+
+        Raises AllServicesFailedError with each service and why, ServiceNotFoundError,
+        RegistryClosedError. No service is run twice. Cancellation: as for ``execute``.
+        """
+        request = self._request(prompt, files, **options)
+        async with self._residence.open() as lifespan:
+            return await self._router.failover(request, lifespan, services=services, accept=accept)
+
+    async def race(
+        self,
+        prompt: str,
+        services: Sequence[str],
+        files: Sequence[str | os.PathLike[str]] | None = None,
+        *,
+        stagger: float | str = 0.0,
+        accept: Accept | None = None,
+        **options: Unpack[CallOptions],
+    ) -> ExecutionResult:
+        """Run one prompt on several services; the first success wins, and the others are stopped.
+
+        services: In the order to be asked in. The same one twice: a second try beside a slow one.
+        stagger: Seconds that each is left alone before the next is asked too (a hedge), or
+            ``"p95"``: as long as 95 of 100 recent runs of it took (also ``p50`` to ``p99``). 0: all
+            at once. A hedge starts at once or not at all, and within the service's budget. One
+            that fails is followed by the next at once.
+        accept: Whether a successful result is good enough to win. *options* as for ``execute``.
+
+        Raises AllServicesFailedError if none wins, ServiceNotFoundError, ValueError for a wrong
+        *stagger*. Losers settle what they used. Cancellation: stops them all.
+        """
+        request = self._request(prompt, files, **options)
+        async with self._residence.open() as lifespan:
+            return await self._router.race(
+                request, lifespan, services=services, stagger=stagger, accept=accept
+            )
 
     async def execute_parallel(
         self,
@@ -187,31 +137,49 @@ class ServiceRegistry:
         prompt: str,
         files: Sequence[str | os.PathLike[str]] | None = None,
         *,
-        model: str | None = None,
-        timeout: float | None = UNSAID,
-        deadline: float | None = UNSAID,
-        priority: Priority = Priority.NORMAL,
-        cwd: str | os.PathLike[str] | None = None,
+        quorum: int | None = None,
+        **options: Unpack[CallOptions],
     ) -> dict[str, ExecutionResult]:
-        """Run one prompt on several services at the same time; parameters as for ``execute``.
+        """Run one prompt on several services at the same time; *options* as for ``execute``.
+
+        quorum: Return once so many have succeeded, and stop the others. None: wait for all.
 
         Returns one result per service, in the order given. Never raises for one of them: where
         nothing could be started, the result's failure says why. Raises RegistryClosedError.
         Cancellation: stops them all.
         """
-        if self._closed:
+        if self._residence.closed:
             raise RegistryClosedError
-        ask = functools.partial(
-            self.execute,
-            prompt=prompt,
-            files=files,
-            model=model,
-            timeout=timeout,
-            deadline=deadline,
-            priority=priority,
-            cwd=cwd,
-        )
-        return await fan_out(services, ask)
+        ask = functools.partial(self.execute, prompt=prompt, files=files, **options)
+        return await fan_out(services, ask, quorum=quorum)
+
+    def select_service(
+        self,
+        requirements: Mapping[str, Any] | None = None,
+        *,
+        strategy: Strategy | str = Strategy.ORDERED,
+    ) -> str:
+        """The service to use for what is asked; see ``Requirements`` for the words. Runs nothing.
+
+        strategy: Which of those that fit: ``ordered``, ``fastest``, ``most_quota``, ``cheapest``,
+            ``weighted``; one in *requirements* goes first. Ties: the one registered first.
+
+        Raises NoServiceFitsError with the reason of each, ConfigError for requirements that are
+        wrong, ServiceNotFoundError.
+        """
+        return self._router.select(Requirements.read(requirements or {}), Strategy(strategy))
+
+    def explain(
+        self,
+        requirements: Mapping[str, Any] | None = None,
+        *,
+        strategy: Strategy | str = Strategy.ORDERED,
+    ) -> tuple[Verdict, ...]:
+        """Every service with its score, or why it is out and until when: the best first.
+
+        Parameters and errors as for ``select_service``, but that none fits is no error.
+        """
+        return self._router.explain(Requirements.read(requirements or {}), Strategy(strategy))
 
     async def health_check(self, name: str, *, live: bool = False) -> HealthReport:
         """Check one service now: is it installed, is somebody logged in.
@@ -224,7 +192,7 @@ class ServiceRegistry:
         Cancellation: the check goes on for the other callers; without any, it is stopped.
         """
         service = self._services.find(name)
-        async with self._open_lifespan() as lifespan:
+        async with self._residence.open() as lifespan:
             return await self._checkup.check(service, lifespan, live=live)
 
     async def health_check_all(
@@ -254,7 +222,7 @@ class ServiceRegistry:
         meter = self._services.find(name).meter
         if meter is None:
             return quota_status(name, name, AccountStatus(limits=()))
-        async with self._open_lifespan():
+        async with self._residence.open():
             status = await meter.admission.status()
         return quota_status(name, meter.account, status)
 
@@ -267,32 +235,21 @@ class ServiceRegistry:
         """
         if not interval > 0:
             raise ValueError(f"interval must be a positive number of seconds, got {interval}")
-        if self._lifespan is None:
-            raise RegistryClosedError
-        self._lifespan.group.start_soon(
+        self._residence.own.group.start_soon(
             functools.partial(
                 health.monitor,
                 lambda: tuple(self._services),
                 self.health_check,
                 interval=interval,
-                rng=Random(),  # noqa: S311  (spreads checks; nothing secret)
+                rng=self._router.rng,
                 clock=self._clock,
             )
         )
 
-    @asynccontextmanager
-    async def _open_lifespan(self) -> AsyncGenerator[Lifespan, None]:
-        """The registry's own lifespan, or one for this call alone."""
-        if self._closed:
-            raise RegistryClosedError
-        if self._lifespan is not None:
-            yield self._lifespan
-        else:
-            self._guests += 1
-            try:
-                async with Lifespan(self._clock) as lifespan:
-                    yield lifespan
-            finally:
-                self._guests -= 1
-                if not self._guests:
-                    await self._store.aclose()
+    def _request(
+        self,
+        prompt: str,
+        files: Sequence[str | os.PathLike[str]] | None,
+        **options: Unpack[CallOptions],
+    ) -> Request:
+        return Request.of(prompt, files, self._clock.wall(), **options)

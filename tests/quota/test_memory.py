@@ -2,15 +2,11 @@
 
 import pytest
 
-from leyline.clock import SYSTEM_CLOCK
 from leyline.quota import MemoryLedger
-from tests.quota.conformance import LedgerConformance, OpenLedger
+from leyline.testing.ledgers import OpenLedger, UnsharedLedgerConformance
 
 
-class TestMemoryLedger(LedgerConformance):
-    shares = False
-    closes = False
-
+class TestMemoryLedger(UnsharedLedgerConformance):
     @pytest.fixture
     def open_ledger(self) -> OpenLedger:
-        return lambda: MemoryLedger(SYSTEM_CLOCK)
+        return MemoryLedger

@@ -18,7 +18,7 @@ from leyline.errors import LedgerError
 from leyline.limits import DailyReset, Weight, named_limit
 from leyline.quota.account import Booked, Refused
 from leyline.quota.redis import RedisLedger
-from tests.quota.conformance import LedgerConformance
+from leyline.testing.ledgers import LedgerConformance, OpenLedger
 from tests.quota.redis_process import Server, told
 
 pytestmark = pytest.mark.anyio
@@ -55,8 +55,8 @@ def own_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 class TestConformance(LedgerConformance):
     @pytest.fixture
-    def open_ledger(self, running: Server) -> Callable[[], RedisLedger]:
-        return lambda: RedisLedger(running.url)
+    def open_ledger(self, running: Server) -> OpenLedger:
+        return lambda clock: RedisLedger(running.url, clock=clock)
 
 
 async def test_clocks_of_clients_do_not_matter(server: Server):
@@ -184,7 +184,7 @@ async def test_a_full_limit_takes_less_than_2_kb(server: Server, measure: str):
         told_time.micros += 300_000
         await ledger.book("a", str(i), (limit,), weight, max_delay=0.0)
         await ledger.settle("a", str(i), (limit,), weight)
-    assert len(server.state().logs[measure]._buckets) >= 120
+    assert len(server.state().tally.logs[measure]._buckets) >= 120
     assert int(server.ask("MEMORY", "USAGE", "leyline:{a}")[1:]) < 2048
     await ledger.aclose()
 

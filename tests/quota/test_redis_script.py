@@ -98,7 +98,8 @@ async def agree(
     if isinstance(wanted, Refused) or act == "status":
         model = Account.load(before)  # nothing is written then
     assert got == wanted
-    assert getattr(got, "share", None) == getattr(wanted, "share", None)
+    for told_too in ("share", "fullest"):
+        assert getattr(got, told_too, None) == getattr(wanted, told_too, None)
     assert server.state() == Account.load(model.dump())
     server.ask("PERSIST", "leyline:{a}")  # the server's own time does not run along
     return Account.load(model.dump())

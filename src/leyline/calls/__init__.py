@@ -1,7 +1,8 @@
 """One call on one service."""
 
 from leyline.calls.checkup import Checkup
+from leyline.calls.request import CallOptions, Request
 from leyline.calls.roster import Roster
-from leyline.calls.run import Service
+from leyline.calls.service import Service
 
-__all__ = ["Checkup", "Roster", "Service"]
+__all__ = ["CallOptions", "Checkup", "Request", "Roster", "Service"]

@@ -2,14 +2,15 @@
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from leyline import health
-from leyline.calls.metering import Meter
 from leyline.calls.roster import Roster
-from leyline.calls.run import Service
+from leyline.calls.service import Service
 from leyline.clock import Clock
+from leyline.events import Events, HealthChanged
 from leyline.model import Call, Completed, ExecutionResult, HealthReport
 from leyline.process import Lifespan
 
@@ -19,9 +20,10 @@ _LIVE_PROMPT: Final = "Reply with the single word: ok"
 class Checkup:
     """Checks services, one check at a time for each, and keeps what is known of them."""
 
-    def __init__(self, roster: Roster, clock: Clock) -> None:
+    def __init__(self, roster: Roster, clock: Clock, events: Events) -> None:
         self._roster = roster
         self._clock = clock
+        self._events = events
         self._board = health.HealthBoard()
         self._checks: health.SingleFlight[HealthReport] = health.SingleFlight()
 
@@ -36,7 +38,8 @@ class Checkup:
     def observe(self, service: Service, result: ExecutionResult) -> None:
         """Take in how a real call went, unless it speaks of a service that is gone."""
         if self._roster.holds(service):
-            self._board.observe(service.config.name, result, self._clock.wall())
+            with self._watched(service.config.name):
+                self._board.observe(service.config.name, result, self._clock.wall())
 
     def report(self, name: str) -> HealthReport:
         """What is known of the service *name*."""
@@ -60,19 +63,40 @@ class Checkup:
 
         async def ask() -> ExecutionResult:
             seconds = service.config.timeout_seconds
-            result = await service.execute(
+            return await service.execute(
                 Call(prompt=_LIVE_PROMPT, timeout=seconds, max_wait=seconds),
                 lifespan,
                 secret_variables=secret_variables,
                 queued_at=self._clock.wall(),
+                may_repeat=lambda: False,
             )
-            if Meter.limits_itself(result):  # a report does not say until when
-                self.observe(service, result)
-            return result
 
         report = await health.probe(
             service.config, run, environ=os.environ, live=ask if live else None, clock=self._clock
         )
         if self._roster.holds(service):
-            self._board.record(report, self._clock.wall())
+            with self._watched(service.config.name):
+                self._board.record(report, self._clock.wall())
+            if report.installed:
+                service.restore()
         return report
+
+    @contextmanager
+    def _watched(self, name: str) -> Generator[None]:
+        """Tell of it if the service is in another state afterwards."""
+        if not self._events:
+            yield
+            return
+        before = self.report(name).status
+        yield
+        after = self.report(name)
+        if after.status is not before:
+            self._events.emit(
+                HealthChanged(
+                    service=name,
+                    at=self._clock.wall(),
+                    before=before,
+                    after=after.status,
+                    reason=after.reason,
+                )
+            )

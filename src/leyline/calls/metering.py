@@ -1,19 +1,19 @@
 """The layer of the quota: reserve before the run, charge what was really used after it."""
 
 import logging
-from collections.abc import Awaitable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Final, Protocol
+from typing import Final
 
-from anyio.abc import TaskGroup
-from attrs import define, field
+from attrs import define, evolve, field
 
+from leyline.calls.job import Handler, Job
 from leyline.clock import Clock
 from leyline.config import ServiceConfig
 from leyline.errors import LedgerError, LeylineError
 from leyline.events import Events, QuotaLevelChanged
 from leyline.limits import QuotaLevel, Weight
-from leyline.model import ExecutionResult, Failure, FailureKind, Priority, Usage
+from leyline.model import ExecutionResult, Failure, FailureKind, Usage
 from leyline.quota import Admission, Expectation, MemoryLedger, Slots, Store
 from leyline.quota_limits import read_quota_limits
 
@@ -23,10 +23,34 @@ _UNANNOUNCED: Final = {FailureKind.RATE_LIMITED: 10.0, FailureKind.QUOTA_EXHAUST
 """Seconds for which a service is left alone that refused and did not say for how long."""
 
 
-class Start(Protocol):
-    """Runs the call; the descriptors in *held* are handed to the process."""
+@define
+class Metering:
+    """Lets calls start as the quota of their service allows it.
 
-    def __call__(self, held: tuple[int, ...], /) -> Awaitable[ExecutionResult]: ...
+    meter: None as long as nothing limits the service; then its runs cost nothing here.
+    """
+
+    config: ServiceConfig
+    meter: "Meter | None"
+    clock: Clock
+    name: str = "quota"
+
+    async def __call__(self, job: Job, proceed: Handler, /) -> ExecutionResult:
+        if self.meter is not None:
+            return await self.meter.run(job, proceed)
+        result = await proceed(job)
+        if asks_for_rest(result) and self.meter is None:
+            # Nothing limits it but its own words, which hold in this process.
+            admission = Admission(self.config.name, (), MemoryLedger(self.clock), self.clock)
+            self.meter = Meter(account=self.config.name, admission=admission, clock=self.clock)
+        if self.meter is not None:
+            await self.meter.throttle(result)
+        return result
+
+
+def asks_for_rest(result: ExecutionResult) -> bool:
+    """Whether the service asked to be left alone."""
+    return result.failure is not None and result.failure.kind in _UNANNOUNCED
 
 
 @define(kw_only=True)
@@ -77,56 +101,32 @@ class Meter:
             clock=clock,
         )
 
-    @classmethod
-    def of_its_own_words(cls, config: ServiceConfig, clock: Clock) -> "Meter":
-        """The meter of a service that nothing limits but what it says itself, in this process."""
-        admission = Admission(config.name, (), MemoryLedger(clock), clock)
-        return cls(account=config.name, admission=admission, clock=clock)
-
-    @staticmethod
-    def limits_itself(result: ExecutionResult) -> bool:
-        """Whether the service asked to be left alone."""
-        return result.failure is not None and result.failure.kind in _UNANNOUNCED
-
-    async def run(
-        self,
-        start: Start,
-        *,
-        prompt_tokens: int,
-        deadline: float | None,
-        priority: Priority,
-        group: TaskGroup,
-    ) -> ExecutionResult:
-        """Wait until the quota allows it, then run *start*; charge what it used.
-
-        prompt_tokens: As estimated. deadline: For the start, in monotonic seconds; None: no limit.
-        priority: Among those who wait for the quota.
-        group: Where what is left to do ends up when the caller is cancelled.
+    async def run(self, job: Job, proceed: Handler) -> ExecutionResult:
+        """Wait until the quota allows *job*, then *proceed*; charge what it used.
 
         Raises QuotaExceededError, at once, if it cannot start in time. Where nothing was started,
         all is given back; a run that is cancelled keeps what was reserved for it.
         """
-        reserved = self.expectation.weight(prompt_tokens)
+        reserved = self.expectation.weight(job.prompt_tokens)
         with ExitStack() as held:
             # The slot first: whoever is granted a start has to start then, and nothing may follow
             # that can take time.
-            descriptors: tuple[int, ...] = ()
             if self.slots is not None and not self.dry_run:
-                slot = await self.slots.take(clock=self.clock, deadline=deadline)
+                slot = await self.slots.take(clock=self.clock, deadline=job.start_by)
                 held.callback(slot.release)
-                descriptors = (slot.descriptor,)
-            booking = await self._admit(reserved, deadline, priority)
+                job = evolve(job, held=(slot.descriptor,))
+            booking = await self._admit(reserved, job)
             try:
-                result = await start(descriptors)
+                result = await proceed(job)
             except LeylineError:
                 with self._tolerating_the_store():
                     await self.admission.refund(booking)
                 raise
             except BaseException:
                 with suppress(RuntimeError):  # the group has ended; what was reserved runs out
-                    group.start_soon(self._settle, booking, reserved)
+                    job.lifespan.group.start_soon(self._settle, booking, reserved)
                 raise
-        await self._charge(booking, reserved, prompt_tokens, result)
+        await self._charge(booking, reserved, job.prompt_tokens, result)
         return result
 
     @contextmanager
@@ -142,9 +142,11 @@ class Meter:
         with self._tolerating_the_store():
             await self.admission.settle(booking, weight)
 
-    async def _admit(self, weight: Weight, deadline: float | None, priority: Priority) -> str:
+    async def _admit(self, weight: Weight, job: Job) -> str:
         if not self.dry_run:
-            grant = await self.admission.admit(weight, deadline=deadline, priority=priority)
+            grant = await self.admission.admit(
+                weight, deadline=job.start_by, priority=job.call.priority
+            )
             return grant.booking
         booking, delay = await self.admission.count(weight)
         if delay > 0:

@@ -1,6 +1,6 @@
 """The services of one registry, by name, in the order of registration."""
 
-from leyline.calls.run import Service
+from leyline.calls.service import Service
 from leyline.errors import ServiceExistsError, ServiceNotFoundError
 
 

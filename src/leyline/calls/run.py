@@ -1,102 +1,43 @@
-"""One call on one service: checked, metered, run as a process, and its outcome read."""
+"""The innermost step of a call: one process, and what came of it."""
 
 import os
 from collections.abc import Collection
 
-from attrs import define, evolve
+from attrs import define
 
-from leyline.calls import prompt as prompts
-from leyline.calls.metering import Meter
-from leyline.clock import Clock
+from leyline.calls.job import Job
 from leyline.config import ServiceConfig
 from leyline.errors import InvalidCallError
-from leyline.events import Events
-from leyline.model import Call, Command, Completed, ExecutionResult
+from leyline.model import Command, Completed, ExecutionResult
 from leyline.outcome import OutcomeReader
-from leyline.process import MARKER, Lifespan, Runner, Workspace, child_environment
+from leyline.process import MARKER, Runner, Workspace, child_environment
 from leyline.program import find_program
-from leyline.quota import Store
 from leyline.template import CommandTemplate
 
 _CHECK_OUTPUT_BYTES = 64 * 1024
 
 
 @define(eq=False)
-class Service:
-    """A service made ready at its registration: nothing is parsed again when it is called.
-
-    meter: Its quota. None as long as nothing limits it.
-    """
+class Run:
+    """Runs the tool of one service."""
 
     config: ServiceConfig
     template: CommandTemplate
     reader: OutcomeReader
-    clock: Clock
-    meter: Meter | None
 
-    @classmethod
-    def prepare(
-        cls, config: ServiceConfig, store: Store, clock: Clock, events: Events
-    ) -> "Service":
-        """Make a resolved *config* ready; its quota is kept in *store*, which is not opened yet.
-
-        Raises ConfigError if its template is wrong.
-        """
-        template = CommandTemplate.parse(config.command_template, file_args=config.file_args)
-        meter = Meter.of(config, store, clock, events)
-        return cls(config, template, OutcomeReader(config), clock, meter)
-
-    async def execute(
-        self,
-        call: Call,
-        lifespan: Lifespan,
-        *,
-        secret_variables: Collection[str],
-        queued_at: float,
-    ) -> ExecutionResult:
-        """Run *call* in a process of its own and say what came of it.
-
-        secret_variables: The variables that hold the keys of all registered services.
-        queued_at: Unix time at which the caller asked.
+    async def __call__(self, job: Job, /) -> ExecutionResult:
+        """Run *job* in a process of its own and say what came of it.
 
         Cancellation: the process tree is stopped behind the caller.
-        Raises InvalidCallError, CommandNotFoundError, SpawnError, QuotaExceededError or
-        LedgerError where no process started.
+        Raises InvalidCallError, CommandNotFoundError or SpawnError where no process started.
         """
-        config = self.config
-        prompts.check(config, call, takes_files=self.template.takes_files)
-        text = prompts.compose(config, call)
-        # What the template has no place for, the tool never hears of.
-        model = (call.model or config.default_model or None) if self.template.takes_model else None
+        runner = job.lifespan.runner
+        workspace = runner.workspace()
+        command = self._command(job, workspace)
+        completed = await runner.run(self.config.name, workspace, command)
+        return self._result(job, completed)
 
-        asked_at = self.clock.monotonic()
-
-        async def start(held: tuple[int, ...]) -> ExecutionResult:
-            runner = lifespan.runner
-            workspace = runner.workspace()
-            command = self._command(call, text, model, workspace, secret_variables)
-            if held or call.deadline is not None:
-                waited = self.clock.monotonic() - asked_at
-                command = evolve(command, pass_fds=held, timeout=_time_left(call, waited))
-            completed = await runner.run(config.name, workspace, command)
-            return self._result(completed, text, model, secret_variables, queued_at)
-
-        if self.meter is None:
-            result = await start(())
-        else:
-            result = await self.meter.run(
-                start,
-                prompt_tokens=prompts.estimate(call),
-                deadline=None if call.max_wait is None else asked_at + call.max_wait,
-                priority=call.priority,
-                group=lifespan.group,
-            )
-        if self.meter is None and Meter.limits_itself(result):
-            self.meter = Meter.of_its_own_words(config, self.clock)
-            await self.meter.throttle(result)
-        return result
-
-    async def run_check(
+    async def check(
         self,
         argv: tuple[str, ...],
         runner: Runner,
@@ -118,23 +59,16 @@ class Service:
         )
         return await runner.run(self.config.name, workspace, command)
 
-    def _command(
-        self,
-        call: Call,
-        text: str,
-        model: str | None,
-        workspace: Workspace,
-        secret_variables: Collection[str],
-    ) -> Command:
+    def _command(self, job: Job, workspace: Workspace) -> Command:
         config = self.config
-        environment = self._environment(workspace, secret_variables)
-        encoded = _encode(config.name, text)
+        environment = self._environment(workspace, job.secret_variables)
+        encoded = _encode(config.name, job.text)
         argv = self.template.fill(
             config.name,
             command=config.command,
-            prompt=text,
-            files=call.files,
-            model=model,
+            prompt=job.text,
+            files=job.call.files,
+            model=job.model,
             tmpdir=workspace.tmpdir,
         )
         program = find_program(config.name, argv[0], path=environment.get("PATH"))
@@ -143,14 +77,15 @@ class Service:
             stdin=b"" if self.template.takes_prompt else encoded,
             env=environment,
             tmpdir=workspace.tmpdir,
-            cwd=call.cwd,
-            timeout=call.timeout,
+            cwd=job.call.cwd,
+            timeout=job.timeout,
             grace=config.grace_seconds,
             max_output=config.max_output_bytes,
             read_files={
                 name: path.replace("{tmpdir}", workspace.tmpdir)
                 for name, path in config.output.files.items()
             },
+            pass_fds=job.held,
         )
 
     def _environment(
@@ -164,19 +99,12 @@ class Service:
             values={**self.config.env, MARKER: workspace.marker},
         )
 
-    def _result(
-        self,
-        completed: Completed,
-        prompt: str,
-        model: str | None,
-        secret_variables: Collection[str],
-        queued_at: float,
-    ) -> ExecutionResult:
-        secrets = tuple(filter(None, map(os.environ.get, secret_variables)))
+    def _result(self, job: Job, completed: Completed) -> ExecutionResult:
+        secrets = tuple(filter(None, map(os.environ.get, job.secret_variables)))
         outcome = self.reader.read(
             completed,
-            prompt=prompt,
-            model=model,
+            prompt=job.text,
+            model=job.model,
             now=completed.started_at + completed.duration,
             secrets=secrets,
         )
@@ -193,17 +121,9 @@ class Service:
             usage=outcome.usage,
             failure=outcome.failure,
             started_at=completed.started_at,
-            queued=max(0.0, completed.started_at - queued_at),
+            queued=max(0.0, completed.started_at - job.queued_at),
             pid=completed.pid,
         )
-
-
-def _time_left(call: Call, waited: float) -> float | None:
-    """Seconds that the run may take: its own time-out, or less if the deadline is nearer."""
-    if call.deadline is None:
-        return call.timeout
-    left = max(0.0, call.deadline - waited)
-    return left if call.timeout is None else min(call.timeout, left)
 
 
 def _encode(service: str, text: str) -> bytes:

@@ -103,6 +103,13 @@ _GENERAL: Final[Mapping[FailureKind, tuple[str, ...]]] = {
 
 _PRECEDENCE: Final = (FailureKind.QUOTA_EXHAUSTED,)
 
+LIMITED: Final = (
+    FailureKind.RATE_LIMITED,
+    FailureKind.QUOTA_EXHAUSTED,
+    FailureKind.OVERLOADED,
+)
+"""Kinds for which a service may say when it will answer again."""
+
 
 @frozen(kw_only=True)
 class Evidence:
@@ -145,14 +152,18 @@ class Classifier:
             tuple((pattern, re.compile(pattern.match, _FLAGS)) for pattern in ordered), exit_codes
         )
 
-    def on_output(self, stdout: str) -> Verdict | None:
-        """What a pattern says that may be looked for in standard output, error or not."""
-        evidence = Evidence(stdout=stdout[-_SEARCHED:])
-        return self._named(evidence, (Stream.STDOUT,))
+    def on(self, stream: Stream, written: str) -> Verdict | None:
+        """What a pattern says that may be looked for in *stream*, whether the run failed or not."""
+        return self._named({stream: written[-_SEARCHED:]})
 
     def classify(self, evidence: Evidence) -> Verdict:
         """The kind of a run that is known to have failed."""
-        named = self._named(evidence, tuple(Stream))
+        places = {
+            Stream.ERROR: evidence.error,
+            Stream.STDERR: evidence.stderr[-_SEARCHED:],
+            Stream.STDOUT: evidence.stdout[-_SEARCHED:],
+        }
+        named = self._named(places)
         if named is not None:
             return named
         if evidence.status is not None and (kind := _of_status(evidence.status)):
@@ -161,15 +172,10 @@ class Classifier:
             return Verdict(self.exit_codes[evidence.exit_code])
         return Verdict(_general(evidence) or FailureKind.CRASHED)
 
-    def _named(self, evidence: Evidence, streams: Iterable[Stream]) -> Verdict | None:
-        places = {
-            Stream.ERROR: evidence.error,
-            Stream.STDERR: evidence.stderr[-_SEARCHED:],
-            Stream.STDOUT: evidence.stdout[-_SEARCHED:],
-        }
+    def _named(self, places: Mapping[Stream, str]) -> Verdict | None:
         for pattern, compiled in self.patterns:
-            for stream in streams:
-                if stream in pattern.where and (found := compiled.search(places[stream])):
+            for stream, words in places.items():
+                if stream in pattern.where and (found := compiled.search(words)):
                     groups = found.groupdict()
                     return Verdict(pattern.kind, groups.get("retry_after"), groups.get("until"))
         return None

@@ -41,7 +41,7 @@ def read_document(
     out, whole, is_text = _read_output(stdout, output_format)
     root: dict[str, Any] = {"out": out, "err": _last_object(stderr)}
     for name, content in files.items():
-        root[name] = _parse(content)
+        root[name] = parse_json(content)
     return Document(root, whole, is_text)
 
 
@@ -58,7 +58,7 @@ def _read_output(stdout: str, output_format: OutputFormat) -> tuple[Any, bool, b
 
 
 def _read_whichever(stdout: str) -> tuple[Any, bool, bool]:
-    document: Any = _parse(stdout)
+    document: Any = parse_json(stdout)
     if isinstance(document, dict | list):
         return cast("Any", document), True, False
     lines, _ = _read_lines(stdout)
@@ -69,7 +69,7 @@ def _read_whichever(stdout: str) -> tuple[Any, bool, bool]:
 
 def _read_json(stdout: str) -> tuple[Any, bool]:
     """One document; where a tool printed warnings before or after it, the last one."""
-    document = _parse(stdout)
+    document = parse_json(stdout)
     if document is not None:
         return document, True
     document = _last_object(stdout)
@@ -82,7 +82,7 @@ def _read_lines(stdout: str) -> tuple[list[Any], bool]:
     whole = True
     for line in stdout.split("\n"):
         if line.strip():
-            value = _parse(line)
+            value = parse_json(line)
             whole = isinstance(value, dict | list)
             if whole:
                 lines.append(value)
@@ -114,7 +114,8 @@ def _line_start(text: str, bracket: str, end: int) -> int:
     return 0 if end > 0 and text.startswith(bracket) else -1
 
 
-def _parse(text: str) -> Any:
+def parse_json(text: str) -> Any:
+    """The JSON document that *text* is; None if it is none."""
     try:
         return _DECODER.decode(text)
     except (ValueError, RecursionError):

@@ -22,11 +22,17 @@ class Expressions:
     @classmethod
     def compile(cls, output: OutputConfig) -> "Expressions":
         """Compile what *output* gives. Raises jmespath's ParseError if one is wrong."""
-        given = {
-            name: value
-            for name, value in asdict(output, recurse=False).items()
-            if value and name not in ("format", "files")
-        }
+        return cls.of(
+            {
+                name: value
+                for name, value in asdict(output, recurse=False).items()
+                if value and name not in ("format", "files")
+            }
+        )
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> "Expressions":
+        """Compile expressions by name. Raises jmespath's ParseError if one is wrong."""
         if not given:
             return cls({})
         import jmespath  # only for tools that answer in JSON

@@ -10,11 +10,12 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from leyline.config import OutputFormat, ServiceConfig
+from leyline.config import OutputFormat, ServiceConfig, Stream
 from leyline.model import Completed, Failure, FailureKind, StopReason, Usage
-from leyline.outcome.classification import Classifier, Evidence, Verdict
+from leyline.outcome.classification import LIMITED, Classifier, Evidence, Verdict
 from leyline.outcome.document import Document, read_document
 from leyline.outcome.expressions import Expressions
+from leyline.outcome.notices import Notices
 from leyline.outcome.waiting import find_waiting, read_waiting
 from leyline.redaction import redact
 from leyline.tokens import estimate_tokens
@@ -22,13 +23,6 @@ from leyline.wording import last_lines, one_line
 
 _LONGEST: Final = 500
 """Characters of a message."""
-
-_LIMITED: Final = (
-    FailureKind.RATE_LIMITED,
-    FailureKind.QUOTA_EXHAUSTED,
-    FailureKind.OVERLOADED,
-)
-"""Kinds for which a service may say when it will answer again."""
 
 _TELLING: Final = ("text", "succeeded", "failed", "error_message", "error_status", "error_code")
 """What finds something in the output of every run that is written as the preset says."""
@@ -64,12 +58,16 @@ class _Run:
 
 
 class OutcomeReader:
-    """Reads the outcomes of one service. Made once at its registration; holds no state."""
+    """Reads the outcomes of one service. Made once at its registration; holds no state.
+
+    config: Of streamed runs, what ``ServiceConfig.streamed`` gives.
+    """
 
     def __init__(self, config: ServiceConfig) -> None:
         self._format = config.output.format
         self._expressions = Expressions.compile(config.output)
         self._classifier = Classifier.compile(config.error_patterns, config.exit_codes)
+        self._notices = Notices(config.retry_notices)
 
     def read(
         self,
@@ -136,6 +134,10 @@ class OutcomeReader:
                     message="wrote more than max_output_bytes and was stopped; "
                     "the start and the end are kept",
                 )
+            case StopReason.GIVEN_UP:
+                notice = self._notices.last(run.stdout, run.stderr, run.now)
+                message = "stopped before it had answered"
+                return notice or Failure(kind=FailureKind.CANCELLED, message=message)
             case StopReason.CLOSED:
                 return Failure(kind=FailureKind.CANCELLED, message="the registry was closed")
 
@@ -156,7 +158,7 @@ class OutcomeReader:
         says_so = bool(error or code or status or expressions.true("failed", root))
         if says_so or (run.completed.exit_code != 0 and not succeeded):
             return self._failure(run, self._classifier.classify(evidence), error)
-        verdict = self._classifier.on_output(run.stdout)
+        verdict = self._classifier.on(Stream.STDOUT, run.stdout)
         return self._failure(run, verdict, "") if verdict else None
 
     def _failure(self, run: _Run, verdict: Verdict, error: str) -> Failure:
@@ -165,7 +167,7 @@ class OutcomeReader:
             message = last_lines(run.stdout, _LONGEST)
         message = message or _ending(run.completed.exit_code)
         failure = Failure(kind=verdict.kind, message=message)
-        if verdict.kind not in _LIMITED:
+        if verdict.kind not in LIMITED:
             return failure
         root, expressions = run.document.root, run.expressions
         waiting = (

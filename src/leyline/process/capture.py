@@ -55,6 +55,11 @@ def read(descriptor: int, cap: int) -> tuple[bytes, bool]:
     return start + b"\n[... %d bytes left out ...]\n" % (total - 2 * half) + end, True
 
 
+def read_from(descriptor: int, offset: int, count: int) -> bytes:
+    """Up to *count* bytes from *offset* on; empty where nothing more is written yet."""
+    return os.pread(descriptor, count, offset)
+
+
 def _open_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("leyline", os.MFD_CLOEXEC)

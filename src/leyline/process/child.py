@@ -12,8 +12,9 @@ import anyio.to_thread
 from attrs import define, field
 
 from leyline.errors import CommandNotFoundError, SpawnError
-from leyline.model import Command, StopReason
+from leyline.model import Command, Listener, StopReason
 from leyline.process import capture
+from leyline.process.tail import Tail
 
 _BUSY: Final = {
     errno.EAGAIN: "no more processes can be started now (see ulimit -u)",
@@ -30,6 +31,7 @@ class Child:
 
     run: The id that its environment, and so its whole tree, is marked with.
     stopped: Why leyline ended it. scope: Cancelled to end the wait for it.
+    tail: What hands its output to a listener. None: nobody listens.
     """
 
     run: str
@@ -40,6 +42,7 @@ class Child:
     exit_descriptor: int | None
     stopped: StopReason | None = None
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    tail: Tail | None = None
 
     @classmethod
     def start(cls, run: str, service: str, command: Command) -> "Child":
@@ -106,6 +109,19 @@ class Child:
         """Whether one of its outputs is past the cap."""
         cap = self.command.max_output
         return capture.size(self.stdout) > cap or capture.size(self.stderr) > cap
+
+    def listen(self, listener: Listener) -> None:
+        """Let *listener* hear what it writes."""
+        cap = self.command.max_output
+        self.tail = Tail(self.stdout, self.stderr, cap=cap, listener=listener)
+
+    def reason_to_stop(self) -> StopReason | None:
+        """Why it has to be stopped, after a look at what it wrote; None: it may go on."""
+        if self.oversized():
+            return StopReason.OUTPUT_TOO_LARGE
+        if self.tail is not None and self.tail.step() and not self.exited:
+            return StopReason.GIVEN_UP
+        return None
 
     def close(self) -> None:
         """Close our ends. The process, if it still runs, keeps its own."""

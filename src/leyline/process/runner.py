@@ -16,13 +16,13 @@ from attrs import define, field
 
 from leyline.clock import Clock
 from leyline.errors import RegistryClosedError
-from leyline.model import Command, Completed, StopReason
+from leyline.model import Command, Completed, Listener, StopReason
 from leyline.process import capture, guardian
 from leyline.process.child import Child
 from leyline.process.folders import Folders
 from leyline.process.reaper import Reaper
 
-_SIZE_CHECK_SECONDS: Final = 0.01
+_LOOK_SECONDS: Final = 0.01
 _SWEEP_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 15.0
 _MAX_READ_FILE: Final = 16 * 2**20
@@ -66,11 +66,19 @@ class Runner:
         marker = f"{self._outer}/{run}" if self._outer else run
         return Workspace(run, self._folders.name_one(), marker)
 
-    async def run(self, service: str, workspace: Workspace, command: Command) -> Completed:
+    async def run(
+        self,
+        service: str,
+        workspace: Workspace,
+        command: Command,
+        *,
+        listener: Listener | None = None,
+    ) -> Completed:
         """Run *command* and return what it left behind, also when it had to be stopped.
 
-        Past ``command.timeout`` seconds, or past ``command.max_output`` bytes, it is stopped: the
-        result is here at once, the tree ends behind it.
+        Past ``command.timeout`` seconds, or past ``command.max_output`` bytes, or when *listener*
+        wants so, it is stopped: the result is here at once, the tree ends behind it. A listener
+        that raises is logged and asked no more.
 
         Cancellation: the tree is stopped behind the caller, who is back at once.
         Raises CommandNotFoundError or SpawnError if no process started, RegistryClosedError.
@@ -88,7 +96,9 @@ class Runner:
             raise
         self._live[child.run] = child
         try:
-            self._watch_sizes()
+            if listener is not None:
+                child.listen(listener)
+            self._watch()
             with child.scope:
                 child.scope.deadline = (
                     anyio.current_time() + command.timeout
@@ -100,7 +110,10 @@ class Runner:
                 child.stopped = child.stopped or StopReason.TIMEOUT
             elif child.stopped is None and child.oversized():
                 child.stopped = StopReason.OUTPUT_TOO_LARGE
-            return self._collect(child, started_at, started)
+            completed = self._collect(child, started_at, started)
+            if child.tail is not None:
+                await child.tail.finish()
+            return completed
         finally:
             self._release(child)
 
@@ -177,19 +190,19 @@ class Runner:
         finally:
             self._sweeping = False
 
-    def _watch_sizes(self) -> None:
+    def _watch(self) -> None:
         if not self._watching:
             self._watching = True
-            self._group.start_soon(self._stop_oversized)
+            self._group.start_soon(self._watch_outputs)
 
-    async def _stop_oversized(self) -> None:
+    async def _watch_outputs(self) -> None:
         try:
             while self._live:
-                # Many children: check a little less often rather than spend a core on it.
-                await anyio.sleep(_SIZE_CHECK_SECONDS + len(self._live) * 2e-5)
-                for child in self._live.values():
-                    if child.stopped is None and child.oversized():
-                        child.stopped = StopReason.OUTPUT_TOO_LARGE
+                # Many children: look a little less often rather than spend a core on it.
+                await anyio.sleep(_LOOK_SECONDS + len(self._live) * 2e-5)
+                for child in list(self._live.values()):
+                    if child.stopped is None and (reason := child.reason_to_stop()):
+                        child.stopped = reason
                         child.scope.cancel()
         finally:
             self._watching = False

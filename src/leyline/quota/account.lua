@@ -311,13 +311,21 @@ local function look(limit)
   return used_of(log, now), frees and frees - now
 end
 
--- The part used of the fullest limit.
-local function share()
-  local most = 0
+-- The part used of the fullest limit, and its name.
+local function fullest_of()
+  local most, name = 0, ""
   for _, limit in ipairs(limits) do
-    most = max(most, look(limit) / limit.amount)
+    local part = look(limit) / limit.amount
+    if part > most or name == "" then
+      most, name = part, limit.name
+    end
   end
-  return most
+  return most, name
+end
+
+local function booked(delay)
+  local share, name = fullest_of()
+  return { "booked", number(delay), number(share), name }
 end
 
 -- What the bookings before it wait for: the fullest limit; nil: the service is closed.
@@ -433,7 +441,7 @@ function act.book()
   end
   bookings[request.booking] = { start, enter_all(start) }
   last = max(last, start)
-  return { "booked", number(delay), number(share()) }, true
+  return booked(delay), true
 end
 
 function act.refund()
@@ -456,7 +464,7 @@ function act.confirm()
     if early then
       advance(held)
     end
-    return { "booked", number(max(closed_for, held[1] - now)), number(share()) }, early
+    return booked(max(closed_for, held[1] - now)), early
   end
   act.refund()
   request.max_delay = never

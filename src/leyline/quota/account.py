@@ -75,7 +75,8 @@ class Account:
         entries = self.tally.enter(limits, weight, start, wall + (start - now))
         self.bookings[booking] = Booking(start, entries)
         self.last = max(self.last, start)
-        return Booked(delay=start - now, share=self.tally.share(limits, now, wall))
+        share, fullest = self.tally.fullest(limits, now, wall)
+        return Booked(delay=start - now, share=share, fullest=fullest)
 
     def confirm(
         self, booking: str, limits: Sequence[Limit], weight: Weight, *, now: float, wall: float
@@ -91,8 +92,8 @@ class Account:
         if held is not None and held.stands(limits, now + closed_for, wall + closed_for):
             if held.at > now:
                 self._advance(held, limits, weight, now, wall)
-            share = self.tally.share(limits, now, wall)
-            return Booked(delay=max(closed_for, held.at - now), share=share)
+            share, fullest = self.tally.fullest(limits, now, wall)
+            return Booked(delay=max(closed_for, held.at - now), share=share, fullest=fullest)
         self.refund(booking)
         outcome = self.book(booking, limits, weight, now=now, wall=wall)
         assert isinstance(outcome, Booked)  # it did fit before

@@ -10,12 +10,12 @@ from attrs import define, field, frozen
 
 from leyline.clock import Clock
 from leyline.errors import LedgerError, QuotaExceededError
-from leyline.limits import Limit, QuotaLevel, Weight, level_of
+from leyline.limits import Limit, QuotaLevel, Weight
 from leyline.model import Priority
-from leyline.quota.answers import AccountStatus, Booked, Refused
+from leyline.quota.answers import AccountStatus, Refused
 from leyline.quota.debts import Debts
 from leyline.quota.ledger import Ledger
-from leyline.quota.level import LevelWatch
+from leyline.quota.outlook import Outlook
 from leyline.quota.pacer import pacer_for
 from leyline.quota.queue import Queue
 from leyline.quota.refusal import overdue, refused
@@ -76,7 +76,7 @@ class Admission:
         self._alarmed_by = -math.inf  # a deadline before this is news to the head
         self._roused = False  # what is booked may have become possible earlier, or impossible
         self._closed = False  # by us, since the head looked
-        self._level = LevelWatch(on_level)
+        self.outlook = Outlook(limits, clock, on_level)
         self._reserved: dict[str, Weight] = {}
         self._debts = Debts(account, ledger)
 
@@ -123,8 +123,7 @@ class Admission:
         outcome = await self._ledger.book(
             self._account, booking, self._limits, weight, max_delay=math.inf
         )
-        if isinstance(outcome, Booked):
-            self._level.show(level_of(outcome.share))
+        self.outlook.booked(outcome)
         return booking, outcome.delay
 
     async def settle(self, booking: str, weight: Weight) -> None:
@@ -151,14 +150,13 @@ class Admission:
         """
         await self._ledger.throttle(self._account, until, reason)
         self._closed = True
-        if until > self._clock.wall():
-            self._level.show(QuotaLevel.CRITICAL)
+        self.outlook.closed(until - self._clock.wall())
         self._rouse()
 
     async def status(self) -> AccountStatus:
         """How much is used, of all who share the account. Raises LedgerError."""
         status = await self._ledger.status(self._account, self._limits)
-        self._level.show(status.level)
+        self.outlook.seen(status)
         return status
 
     async def _turn(self, waiter: _Waiter, priority: Priority) -> None:
@@ -234,12 +232,10 @@ class Admission:
         except LedgerError:
             head.booked = False
             raise
+        self.outlook.booked(outcome)
         if isinstance(outcome, Refused):
             head.booked = False
-            if outcome.limit == "closed":
-                self._level.show(QuotaLevel.CRITICAL)
             raise refused(self._account, outcome)
-        self._level.show(level_of(outcome.share))
         return outcome.delay
 
     async def _confirm(self, head: _Waiter) -> float:

@@ -10,10 +10,12 @@ class Booked:
     """A start that is reserved.
 
     delay: Seconds until it. share: The part used of the fullest limit, this start included.
+    fullest: Its name; empty where there is no limit. Both are for people, and decide nothing.
     """
 
     delay: float
-    share: float = field(default=0.0, eq=False)  # for people; decides nothing
+    share: float = field(default=0.0, eq=False)
+    fullest: str = field(default="", eq=False)
 
 
 @frozen(kw_only=True)

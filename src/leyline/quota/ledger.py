@@ -1,4 +1,4 @@
-"""What every store of quotas can do. ``tests/quota/conformance.py`` says what that means."""
+"""What every store of quotas can do. The tests in ``leyline.testing.ledgers`` say what it means."""
 
 from collections.abc import Sequence
 from typing import Protocol

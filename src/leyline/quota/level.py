@@ -1,7 +1,5 @@
 """How much of a quota is left, as people look at it."""
 
-from collections.abc import Callable
-
 from attrs import frozen
 
 from leyline.limits import QuotaLevel
@@ -22,20 +20,6 @@ class QuotaStatus:
     limits: tuple[LimitStatus, ...]
     closed_for: float = 0.0
     reason: str = ""
-
-
-class LevelWatch:
-    """The level as it was seen last, and who is told when another is seen."""
-
-    def __init__(self, on_change: Callable[[QuotaLevel, QuotaLevel], None] | None) -> None:
-        self._seen = QuotaLevel.HEALTHY
-        self._on_change = on_change
-
-    def show(self, level: QuotaLevel) -> None:
-        """It is *level* now."""
-        before, self._seen = self._seen, level
-        if level is not before and self._on_change is not None:
-            self._on_change(before, level)
 
 
 def quota_status(service: str, account: str, status: AccountStatus) -> QuotaStatus:

@@ -184,8 +184,8 @@ def _days(reset: DailyReset, day: int) -> list[tuple[int, float, float]]:
 
 def _booked(reply: list[str]) -> Booked | Refused:
     match reply:
-        case ["booked", _, delay, share]:
-            return Booked(delay=float(delay), share=float(share))
+        case ["booked", _, delay, share, fullest]:
+            return Booked(delay=float(delay), share=float(share), fullest=fullest)
         case [_, _, delay, limit, used, amount, reason]:
             return Refused(
                 delay=float(delay), limit=limit, used=int(used), amount=int(amount), reason=reason

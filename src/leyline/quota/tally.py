@@ -104,10 +104,14 @@ class Tally:
             frees_in = None if frees_at is None else frees_at - now
         return LimitStatus(name=limit.name, used=used, amount=limit.amount, frees_in=frees_in)
 
-    def share(self, limits: Sequence[Limit], now: float, wall: float) -> float:
-        """The part used of the fullest of *limits*."""
-        parts = (self.look(limit, now, wall).used / limit.amount for limit in limits)
-        return max(parts, default=0.0)
+    def fullest(self, limits: Sequence[Limit], now: float, wall: float) -> tuple[float, str]:
+        """The part used of the fullest of *limits*, the first where they are alike; its name."""
+        most, name = 0.0, ""
+        for limit in limits:
+            part = self.look(limit, now, wall).used / limit.amount
+            if part > most or not name:
+                most, name = part, limit.name
+        return most, name
 
     def dump(self) -> dict[str, Any]:
         """As plain data."""

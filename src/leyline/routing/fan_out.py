@@ -1,25 +1,32 @@
 """The same call on several services at the same time, one result each."""
 
 import functools
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from leyline.errors import (
     CommandNotFoundError,
     InvalidCallError,
     LeylineError,
+    QuotaExceededError,
     RegistryClosedError,
+    RejectedError,
     ServiceNotFoundError,
+    ServiceUnavailableError,
 )
 from leyline.gather import gather
 from leyline.model import ExecutionResult, Failure, FailureKind
 
 
 async def fan_out(
-    services: Iterable[str], attempt: Callable[[str], Awaitable[ExecutionResult]]
+    services: Sequence[str],
+    attempt: Callable[[str], Awaitable[ExecutionResult]],
+    *,
+    quorum: int | None = None,
 ) -> dict[str, ExecutionResult]:
     """Ask every one of *services* at once; the results in the order given, a name once.
 
     Where nothing could be started, the result has no attempts and a failure that says why.
+    quorum: Once so many have succeeded, the others are stopped; their failure says so.
     Cancellation: stops them all.
     """
 
@@ -29,7 +36,17 @@ async def fan_out(
         except LeylineError as error:
             return _refused(service, error)
 
-    return await gather({service: functools.partial(ask, service) for service in services})
+    def enough(results: Mapping[str, ExecutionResult]) -> bool:
+        return quorum is not None and sum(r.success for r in results.values()) >= quorum
+
+    jobs = {service: functools.partial(ask, service) for service in services}
+    results = await gather(jobs, enough=enough)
+    stopped = Failure(kind=FailureKind.CANCELLED, message=f"stopped, as {quorum} had succeeded")
+    return {
+        service: results.get(service)
+        or ExecutionResult(service=service, attempts=0, failure=stopped)
+        for service in jobs
+    }
 
 
 def _refused(service: str, error: LeylineError) -> ExecutionResult:
@@ -40,8 +57,12 @@ def _refused(service: str, error: LeylineError) -> ExecutionResult:
             kind = FailureKind.BAD_REQUEST
         case RegistryClosedError():
             kind = FailureKind.CANCELLED
+        case QuotaExceededError():
+            kind = FailureKind.RATE_LIMITED
+        case ServiceUnavailableError():
+            kind = FailureKind.OVERLOADED
         case _:
             kind = FailureKind.CRASHED
-    return ExecutionResult(
-        service=service, attempts=0, failure=Failure(kind=kind, message=str(error))
-    )
+    retry_after = error.retry_after if isinstance(error, RejectedError) else None
+    failure = Failure(kind=kind, message=str(error), retry_after=retry_after)
+    return ExecutionResult(service=service, attempts=0, failure=failure)

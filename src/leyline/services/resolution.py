@@ -6,21 +6,21 @@ from typing import Any, Final
 
 from attrs import evolve, fields
 
-from leyline.config import OutputFormat, ServiceConfig
+from leyline.config import OutputConfig, OutputFormat, ServiceConfig
 from leyline.errors import ConfigError
 from leyline.plain import at, shown
 from leyline.services.presets import preset_for, read_preset
 
-_OF_THE_TEMPLATE: Final = ("files_via", "file_args")
+_OF_THE_TEMPLATE: Final = ("files_via", "file_args", "stream_template", "stream")
 """What belongs to the preset's own command line, and says nothing of another one."""
 
 
 def resolve(config: ServiceConfig) -> ServiceConfig:
     """*config* with everything it leaves unsaid taken from the preset of its tool.
 
-    ``env`` and ``exit_codes`` are merged, ``error_patterns`` are asked before the preset's. A
-    ``command_template`` of its own takes over the preset's ``output`` only as far as the output
-    still looks like it.
+    ``env`` and ``exit_codes`` are merged, ``error_patterns`` and ``retry_notices`` are asked before
+    the preset's. A ``command_template`` or ``stream_template`` of its own takes over the preset's
+    output only as far as it still looks like it; the first is the one of streamed runs too.
     Raises ConfigError with every problem of *config*, each with its path.
     """
     said = {
@@ -82,11 +82,18 @@ def _merged(base: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
             if name not in said:
                 merged.pop(name, None)
         if "output" in base and "output" not in said:
-            merged["output"] = evolve(base["output"], format=OutputFormat.AUTO)
+            merged["output"] = _whatever_comes(base["output"])
+    elif "stream_template" in said and "stream" in base and "stream" not in said:
+        output = _whatever_comes(base["stream"].output or base["output"])
+        merged["stream"] = evolve(base["stream"], output=output)
     for name in ("env", "exit_codes"):
         if name in base and name in said:
             merged[name] = {**base[name], **said[name]}
-    if "error_patterns" in base and "error_patterns" in said:
-        both = (*said["error_patterns"], *base["error_patterns"])
-        merged["error_patterns"] = tuple(dict.fromkeys(both))
+    for name in ("error_patterns", "retry_notices"):
+        if name in base and name in said:
+            merged[name] = tuple(dict.fromkeys((*said[name], *base[name])))
     return merged
+
+
+def _whatever_comes(output: OutputConfig) -> OutputConfig:
+    return evolve(output, format=OutputFormat.AUTO)

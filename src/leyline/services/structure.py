@@ -21,9 +21,11 @@ from leyline.config import (
     OutputFormat,
     ServiceConfig,
     Stream,
+    StreamConfig,
 )
 from leyline.model import FailureKind
 from leyline.plain import at, is_mapping, is_number, shown, suggestion
+from leyline.policies import BreakerPolicy, BudgetPolicy, ConcurrencyPolicy, RetryPolicy
 
 FIELDS: Final[Mapping[str, Any]] = {
     attribute.name: attribute.type
@@ -193,6 +195,9 @@ def _register_type(kind: Any, hook: Any) -> None:
 
 _DIGITS: Final = re.compile(r"-?[0-9]{1,9}")
 _UNUSABLE: Final = re.compile("[\0\ud800-\udfff]")
-_NESTED: Final[tuple[type[AttrsInstance], ...]] = (OutputConfig, ErrorPattern)
+_NESTED: Final[tuple[type[AttrsInstance], ...]] = (
+    OutputConfig, ErrorPattern, StreamConfig,
+    RetryPolicy, BudgetPolicy, BreakerPolicy, ConcurrencyPolicy,
+)
 _CONVERTER: Final = Converter(forbid_extra_keys=True, detailed_validation=True)
 _register()

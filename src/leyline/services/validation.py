@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from attrs import asdict
 
-from leyline.config import AuthMethod, OutputConfig, ServiceConfig
+from leyline.config import AuthMethod, OutputConfig, ServiceConfig, Stream, StreamConfig
 from leyline.errors import ConfigError
 from leyline.plain import is_mapping, printable, shown, suggestion
 from leyline.quota_limits import read_quota_limits
@@ -32,7 +32,8 @@ def problems_of(config: ServiceConfig) -> Iterator[Problem]:
     yield from _quota(config)
     yield from _commands(config)
     yield from _environment(config)
-    yield from _output(config.output)
+    yield from _output("output", "", config.output)
+    yield from _stream(config.stream)
     yield from _errors(config)
 
 
@@ -75,6 +76,8 @@ def _quota(config: ServiceConfig) -> Iterator[Problem]:
 
 def _commands(config: ServiceConfig) -> Iterator[Problem]:
     yield from _template("command_template", config.command_template)
+    if config.stream_template:
+        yield from _template("stream_template", config.stream_template)
     for name in ("auth_check_cmd", "health_check_cmd", "version_cmd"):
         if line := getattr(config, name):
             yield from _template(name, line, placeholders=CHECK_PLACEHOLDERS)
@@ -99,14 +102,23 @@ def _environment(config: ServiceConfig) -> Iterator[Problem]:
             yield "unset_env", f"[{number}]: {shown(name)} cannot be the name of a variable"
 
 
-def _output(output: OutputConfig) -> Iterator[Problem]:
+def _output(field: str, path: str, output: OutputConfig) -> Iterator[Problem]:
     for name in output.files:
         if name in _DOCUMENTS:
-            yield "output", f".files.{name}: is what the tool prints; give the file another name"
+            words = "is what the tool prints; give the file another name"
+            yield field, f"{path}.files.{name}: {words}"
     for name, text in asdict(output, recurse=False).items():
         if text and name not in ("format", "files"):
             for problem in _expression(text):
-                yield "output", f".{name}: {problem}"
+                yield field, f"{path}.{name}: {problem}"
+
+
+def _stream(stream: StreamConfig) -> Iterator[Problem]:
+    if stream.text:
+        for problem in _expression(stream.text):
+            yield "stream", f".text: {problem}"
+    if stream.output is not None:
+        yield from _output("stream", ".output", stream.output)
 
 
 def _expression(text: str) -> Iterator[str]:
@@ -139,11 +151,16 @@ def _functions(node: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _errors(config: ServiceConfig) -> Iterator[Problem]:
-    for number, pattern in enumerate(config.error_patterns):
-        if problem := _pattern(pattern.match):
-            yield "error_patterns", f"[{number}].match: {problem}"
-        if not pattern.where:
-            yield "error_patterns", f"[{number}].where: expected at least one place to search"
+    for field in ("error_patterns", "retry_notices"):
+        for number, pattern in enumerate(getattr(config, field)):
+            if problem := _pattern(pattern.match):
+                yield field, f"[{number}].match: {problem}"
+            if not pattern.where:
+                yield field, f"[{number}].where: expected at least one place to search"
+    for number, notice in enumerate(config.retry_notices):
+        if set(notice.where) == {Stream.ERROR}:
+            expected = "expected stderr or stdout; there is no error yet while the tool runs"
+            yield "retry_notices", f"[{number}].where: {expected}"
     for code in config.exit_codes:
         if not -64 <= code <= 255:
             expected = "an exit status from 0 to 255, or minus a signal"

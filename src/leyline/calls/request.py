@@ -1,0 +1,80 @@
+"""What a caller asks, before it is known of which service."""
+
+import os
+import uuid
+from collections.abc import Sequence
+from typing import Any, Self, TypedDict, Unpack
+
+from attrs import field, frozen
+from attrs.converters import optional
+
+from leyline.config import UNSAID, ServiceConfig
+from leyline.model import Call, Priority
+
+
+def _path(path: str | os.PathLike[str]) -> str:
+    return os.fspath(path)
+
+
+class CallOptions(TypedDict, total=False):
+    """What may be said of any call; see ``ServiceRegistry.execute``."""
+
+    model: str | None
+    timeout: float | None
+    deadline: float | None
+    priority: Priority
+    cwd: str | os.PathLike[str] | None
+
+
+@frozen(kw_only=True)
+class Request:
+    """One prompt. timeout, deadline: Seconds; None means no limit; unsaid, as the service has it.
+
+    asked_at: Unix time. id: What its events are known by.
+    """
+
+    prompt: str
+    files: tuple[str, ...] = ()
+    model: str | None = None
+    timeout: Any = UNSAID
+    deadline: Any = UNSAID
+    priority: Priority = Priority.NORMAL
+    cwd: str | None = field(default=None, converter=optional(_path))
+    asked_at: float
+    id: str = field(factory=lambda: uuid.uuid4().hex)
+
+    @classmethod
+    def of(
+        cls,
+        prompt: str,
+        files: Sequence[str | os.PathLike[str]] | None,
+        asked_at: float,
+        **options: Unpack[CallOptions],
+    ) -> Self:
+        """A request as callers give it. Raises TypeError for an option that is none."""
+        return cls(
+            prompt=prompt,
+            files=tuple(os.fspath(path) for path in files or ()),
+            asked_at=asked_at,
+            **options,
+        )
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds for everything; None where nobody said."""
+        return None if self.deadline is UNSAID else self.deadline
+
+    def call(self, config: ServiceConfig) -> Call:
+        """The call on one service; it may wait for its start as long as its run may take."""
+        seconds = config.timeout_seconds if self.timeout is UNSAID else self.timeout
+        return Call(
+            prompt=self.prompt,
+            files=self.files,
+            model=self.model,
+            timeout=seconds,
+            cwd=self.cwd,
+            max_wait=seconds if self.deadline is UNSAID else self.deadline,
+            deadline=self.limit,
+            priority=self.priority,
+            id=self.id,
+        )

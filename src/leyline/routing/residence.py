@@ -1,0 +1,74 @@
+"""Where calls of a registry live: one task group for all of them, or one for each."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from types import TracebackType
+
+from leyline.clock import Clock
+from leyline.errors import RegistryClosedError
+from leyline.process import Lifespan
+from leyline.quota import Store
+
+
+class Residence:
+    """A lifespan that is open from ``enter`` to ``leave``; guests outside bring one of their own.
+
+    The store of the quotas is let go of when the last has left.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._own: Lifespan | None = None
+        self._guests = 0
+        self.closed = False
+
+    @property
+    def own(self) -> Lifespan:
+        """The open lifespan. Raises RegistryClosedError if there is none."""
+        if self._own is None:
+            raise RegistryClosedError
+        return self._own
+
+    async def enter(self) -> None:
+        """Open it, once. Raises RegistryClosedError."""
+        if self.closed or self._own is not None:
+            raise RegistryClosedError
+        self._own = await Lifespan(self._clock).__aenter__()
+
+    async def leave(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Close it, and wait until nothing of it is left."""
+        self.closed = True
+        own, self._own = self._own, None
+        try:
+            return await own.__aexit__(exc_type, exc, traceback) if own else None
+        finally:
+            await self._store.aclose()
+
+    async def aclose(self) -> None:
+        """Stop every process that runs, and start none any more."""
+        self.closed = True
+        if self._own is not None:
+            await self._own.runner.aclose()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[Lifespan, None]:
+        """The open lifespan, or one for this call alone. Raises RegistryClosedError."""
+        if self.closed:
+            raise RegistryClosedError
+        if self._own is not None:
+            yield self._own
+            return
+        self._guests += 1
+        try:
+            async with Lifespan(self._clock) as lifespan:
+                yield lifespan
+        finally:
+            self._guests -= 1
+            if not self._guests:
+                await self._store.aclose()

@@ -1,0 +1,207 @@
+"""Calls across services: which of them are asked, in what order, and whose answer counts."""
+
+import functools
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Final
+
+from attrs import define, evolve
+
+from leyline.calls import Checkup, Request, Roster
+from leyline.clock import Clock
+from leyline.errors import RejectedError, ServiceUnavailableError
+from leyline.events import Events
+from leyline.model import ExecutionResult
+from leyline.process import Lifespan
+from leyline.routing.candidate import Candidate
+from leyline.routing.contest import Accept
+from leyline.routing.failover import Failover, Terms
+from leyline.routing.race import Race
+from leyline.routing.requirements import Requirements, Strategy
+from leyline.routing.selection import Verdict, explain, select
+from leyline.routing.snapshot import candidates
+from leyline.routing.told import told
+
+_QUANTILES: Final = {"p50": 0.50, "p75": 0.75, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+
+
+@define(kw_only=True)
+class Router:
+    """Sends requests to the services of one registry."""
+
+    roster: Roster
+    checkup: Checkup
+    clock: Clock
+    events: Events
+    rng: Random
+
+    async def execute(self, service: str, request: Request, lifespan: Lifespan) -> ExecutionResult:
+        """Ask one service. Raises what ``Service.execute`` does."""
+        self.roster.find(service)
+        start = functools.partial(self._ask, service, request, lifespan)
+        return await self._told("execute", request, start, service=service)
+
+    async def failover(
+        self,
+        request: Request,
+        lifespan: Lifespan,
+        *,
+        services: Sequence[str] | None,
+        accept: Accept | None,
+    ) -> ExecutionResult:
+        """Ask one service after another. Raises AllServicesFailedError, ServiceNotFoundError."""
+        ladder, out = self._ladder(request, services)
+
+        async def ask(service: str, terms: Terms) -> ExecutionResult:
+            bounded = request if terms.seconds is None else evolve(request, deadline=terms.seconds)
+            return await self._ask(
+                service,
+                bounded,
+                lifespan,
+                max_wait=terms.max_wait,
+                may_repeat=terms.only,
+                watched=not terms.last,
+            )
+
+        run = Failover(
+            services=ladder,
+            out=out,
+            ask=ask,
+            seconds=request.limit,
+            longest_wait=self._longest_wait(request, ladder),
+            clock=self.clock,
+            events=self.events,
+            call=request.id,
+        ).run
+        start = functools.partial(run, group=lifespan.group, accept=accept)
+        return await self._told("execute_with_failover", request, start)
+
+    async def race(
+        self,
+        request: Request,
+        lifespan: Lifespan,
+        *,
+        services: Sequence[str],
+        stagger: float | str,
+        accept: Accept | None,
+    ) -> ExecutionResult:
+        """Ask several side by side. Raises AllServicesFailedError, ServiceNotFoundError."""
+        for service in services:
+            self.roster.find(service)
+
+        async def ask(service: str, hedge: bool) -> ExecutionResult:
+            max_wait = 0.0 if hedge else None
+            return await self._ask(
+                service, request, lifespan, max_wait=max_wait, may_repeat=False, counted=not hedge
+            )
+
+        run = Race(
+            services=services,
+            stagger=self._stagger(stagger),
+            afford=self._afford,
+            ask=ask,
+            clock=self.clock,
+            events=self.events,
+            call=request.id,
+        ).run
+        start = functools.partial(run, group=lifespan.group, accept=accept)
+        return await self._told("race", request, start)
+
+    def select(self, requirements: Requirements, strategy: Strategy) -> str:
+        """The service to use. Raises NoServiceFitsError, ServiceNotFoundError."""
+        return select(self._candidates(requirements), requirements, strategy, rng=self.rng)
+
+    def explain(self, requirements: Requirements, strategy: Strategy) -> tuple[Verdict, ...]:
+        """What ``select`` makes of every service. Raises ServiceNotFoundError."""
+        return explain(self._candidates(requirements), requirements, strategy, rng=self.rng)
+
+    async def _told(
+        self,
+        operation: str,
+        request: Request,
+        start: Callable[[], Awaitable[ExecutionResult]],
+        *,
+        service: str = "",
+    ) -> ExecutionResult:
+        return await told(
+            start,
+            operation=operation,
+            service=service,
+            call=request.id,
+            events=self.events,
+            clock=self.clock,
+        )
+
+    async def _ask(
+        self,
+        name: str,
+        request: Request,
+        lifespan: Lifespan,
+        *,
+        max_wait: float | None = None,
+        may_repeat: bool = True,
+        watched: bool = False,
+        counted: bool = True,
+    ) -> ExecutionResult:
+        """max_wait: Seconds until it has to start; None: as the request has it."""
+        service = self.roster.find(name)
+        call = request.call(service.config)
+        if max_wait is not None:
+            call = evolve(call, max_wait=None if math.isinf(max_wait) else max_wait)
+        return await service.execute(
+            call,
+            lifespan,
+            secret_variables=self.roster.secret_variables(),
+            queued_at=request.asked_at,
+            may_repeat=lambda: may_repeat,
+            watched=watched,
+            counted=counted,
+        )
+
+    def _candidates(self, requirements: Requirements) -> list[Candidate]:
+        for name in (*(requirements.services or ()), *requirements.weights):
+            self.roster.find(name)
+        return candidates(self.roster.values(), self.checkup, monotonic=self.clock.monotonic())
+
+    def _ladder(
+        self, request: Request, services: Sequence[str] | None
+    ) -> tuple[list[str], list[RejectedError]]:
+        """The services to be asked, in order, and those that cannot be used."""
+        chosen = [self.roster.find(name) for name in services or self.roster]
+        asked = Requirements(supports_files=bool(request.files), model=request.model)
+        snapshots = candidates(chosen, self.checkup, monotonic=self.clock.monotonic())
+        verdicts = explain(snapshots, asked, rng=self.rng)
+        ladder = [verdict.name for verdict in verdicts if verdict.eligible]
+        out: list[RejectedError] = [
+            ServiceUnavailableError(verdict.name, verdict.reason, verdict.until)
+            for verdict in verdicts
+            if not verdict.eligible
+        ]
+        return ladder, out
+
+    def _longest_wait(self, request: Request, ladder: Sequence[str]) -> float:
+        """Seconds to wait for the first service that has room: as long as a run may take."""
+        if request.limit is not None:
+            return request.limit
+        timeouts = [request.call(self.roster[name].config).max_wait for name in ladder]
+        return max((math.inf if t is None else t for t in timeouts), default=0.0)
+
+    def _stagger(self, stagger: float | str) -> Callable[[str], float]:
+        if isinstance(stagger, str):
+            if stagger not in _QUANTILES:
+                known = ", ".join(_QUANTILES)
+                raise ValueError(f'stagger must be seconds or one of {known}; got "{stagger}"')
+            return functools.partial(self._quantile, _QUANTILES[stagger])
+        if not stagger >= 0:
+            raise ValueError(f"stagger must be zero or more seconds; got {stagger}")
+        return lambda _: stagger
+
+    def _quantile(self, part: float, name: str) -> float:
+        """Infinite where nothing is known yet: then nobody is slow."""
+        known = self.roster.find(name).memory.durations.quantile(part, self.clock.monotonic())
+        return math.inf if known is None else known
+
+    def _afford(self, name: str) -> bool:
+        budget = self.roster.find(name).memory.budget
+        return budget is None or budget.try_spend(self.clock.monotonic())

@@ -1,0 +1,41 @@
+"""Services as selection sees them: what is known of each at one moment. Asks nobody."""
+
+from collections.abc import Iterable
+
+from leyline.calls import Checkup, Service
+from leyline.routing.candidate import Candidate
+
+
+def candidates(
+    services: Iterable[Service], checkup: Checkup, *, monotonic: float
+) -> list[Candidate]:
+    """A snapshot of each of *services*, in their order."""
+    return [
+        _candidate(service, checkup, order, monotonic) for order, service in enumerate(services)
+    ]
+
+
+def _candidate(service: Service, checkup: Checkup, order: int, now: float) -> Candidate:
+    config, memory = service.config, service.memory
+    report = checkup.report(config.name)
+    quota = service.meter and service.meter.admission.outlook
+    breaker = memory.breaking and memory.breaking.breaker.snapshot(now)
+    return Candidate(
+        name=config.name,
+        order=order,
+        models=config.models,
+        max_context=config.max_context,
+        supports_files=config.supports_files,
+        supports_streaming=config.supports_streaming,
+        code_execution=config.code_execution,
+        health=report.status,
+        health_reason=report.reason,
+        installed=report.installed,
+        breaker_open_for=max(0.0, breaker.until - now) if breaker else 0.0,
+        breaker_reason=breaker.reason if breaker else "",
+        quota_left=quota.left() if quota else 1.0,
+        quota_free_in=quota.free_in() if quota else 0.0,
+        speed=memory.durations.quantile(0.5, now),
+        price=memory.price.per_million,
+        weight=config.weight,
+    )
