@@ -1,12 +1,13 @@
 """No key leaves by way of what a tool prints."""
 
+import itertools
 import json
 from urllib.parse import quote
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leyline.redaction import REDACTED, redact
+from leyline.redaction import REDACTED, Redactor, redact
 
 
 def test_a_key_is_taken_out_wherever_it_stands():
@@ -28,3 +29,26 @@ def test_no_form_of_a_key_is_left(secret: str):
     forms = [secret, json.dumps(secret)[1:-1], quote(secret, safe="")]
     said = redact("".join(f"<{form}>" for form in forms), [f" {secret}\n"])
     assert said == f"<{REDACTED}>" * 3
+
+
+@given(
+    before=st.text(alphabet="secr-tx ", max_size=12),
+    after=st.text(alphabet="secr-tx ", max_size=12),
+    cuts=st.lists(st.integers(0, 40), max_size=6),
+)
+def test_a_text_that_comes_in_pieces_is_redacted_wherever_it_is_cut(before, after, cuts):
+    secret = "secret-tx"
+    text = f"{before}{secret}{after}"
+    places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    redactor = Redactor([secret])
+    told = [redactor.feed(text[a:b]) for a, b in itertools.pairwise(places)]
+    assert "".join([*told, redactor.finish()]) == redact(text, [secret])
+
+
+def test_only_what_may_be_a_secret_waits():
+    redactor = Redactor(["sk-loopback-1"])
+    assert redactor.feed("the key is sk-") == "the key is "
+    assert redactor.feed("urf") == "sk-urf"
+    assert redactor.feed("s") == ""
+    assert redactor.finish() == "s"
+    assert Redactor([]).feed("all of it") == "all of it"

@@ -21,7 +21,7 @@ def furnish(name: str, home: Path, url: str) -> dict[str, str]:
     """Make *home* one in which the tool *name* asks the provider at *url*.
 
     Returns the variables that the tool needs. Inner retries that only a file of the user can
-    switch off are switched off, to save time.
+    switch off are switched off, to save time; see ``let_it_retry``.
     """
     return {
         "HOME": str(home),
@@ -30,6 +30,24 @@ def furnish(name: str, home: Path, url: str) -> dict[str, str]:
         "no_proxy": "127.0.0.1",
         **_FURNISH[name](home, url),
     }
+
+
+def let_it_retry(name: str, home: Path) -> None:
+    """Take back what in the files of *home* switches the inner retries of the tool *name* off."""
+    file, switches = _RETRY_SWITCHES.get(name, ("", ()))
+    for switch in switches:
+        said = (home / file).read_text()
+        assert switch in said
+        (home / file).write_text(said.replace(switch, ""))
+
+
+_RETRY_SWITCHES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "gemini": (".gemini/settings.json", ('"maxAttempts": 1, ',)),
+    "codex": (
+        ".codex/config.toml",
+        ("request_max_retries = 0\n", "stream_max_retries = 0\n"),
+    ),
+}
 
 
 def _gemini(home: Path, url: str) -> dict[str, str]:

@@ -36,10 +36,15 @@ def whole(protocol: Protocol, model: str, text: str) -> Document:
             return _response(model, "completed", text)
 
 
+def halves(text: str) -> list[str]:
+    """The pieces in which *text* is streamed."""
+    half = len(text) // 2 + 1
+    return [piece for piece in (text[:half], text[half:]) if piece]
+
+
 def events(protocol: Protocol, model: str, text: str) -> list[Event]:
     """The answer as a stream, its text in two pieces."""
-    half = len(text) // 2 + 1
-    pieces = [piece for piece in (text[:half], text[half:]) if piece]
+    pieces = halves(text)
     match protocol:
         case Protocol.GEMINI:
             first = [("", _gemini(model, piece)) for piece in pieces]

@@ -17,7 +17,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from tests.clis.provider_answers import USAGE, events, whole
+from tests.clis.provider_answers import USAGE, events, halves, whole
 from tests.clis.provider_errors import Mode, refusal
 from tests.clis.provider_protocol import Protocol, model_of, prompt_of, protocol_of, wants_stream
 
@@ -42,6 +42,7 @@ class ProviderApi:
     retry_after: Seconds to wait that it names when it refuses. None: it names none.
     resets_at: Unix time of the reset of a plan's limit.
     requests: Calls to the model so far, in order.
+    go_on: Cleared by a test that wants a stream to wait before the last piece of its text.
     """
 
     url: str = ""
@@ -50,7 +51,11 @@ class ProviderApi:
     retry_after: int | None = None
     resets_at: int = field(factory=lambda: int(time.time()) + 3600)
     requests: list[Request] = field(factory=list)
+    go_on: threading.Event = field(factory=threading.Event)
     _closing: threading.Event = field(factory=threading.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self.go_on.set()
 
     def wait_until_closed(self, connection: Any) -> None:
         """Say nothing for as long as somebody waits for it."""
@@ -60,6 +65,7 @@ class ProviderApi:
 
     def close(self) -> None:
         self._closing.set()
+        self.go_on.set()
 
 
 def answer_to(prompt: str) -> str:
@@ -155,10 +161,14 @@ class _Handler(BaseHTTPRequestHandler):
         stream = events(protocol, model, text)
         if self.provider.mode is Mode.CUT:
             stream = stream[: len(stream) // 2]
+        last_piece = json.dumps(halves(text)[-1:])[2:-2]
         for name, data in stream:
+            written = json.dumps(data)
+            if last_piece in written:
+                self.provider.go_on.wait()
             if name:
                 self.wfile.write(f"event: {name}\n".encode())
-            self.wfile.write(f"data: {json.dumps(data)}\n\n".encode())
+            self.wfile.write(f"data: {written}\n\n".encode())
             self.wfile.flush()
         if protocol is Protocol.CHAT and self.provider.mode is not Mode.CUT:
             self.wfile.write(b"data: [DONE]\n\n")

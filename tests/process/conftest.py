@@ -21,8 +21,9 @@ class Run(Protocol):
 async def run_with(runner: Runner, *argv: str, **fields: Any) -> Completed:
     workspace = runner.workspace()
     env = {**os.environ, MARKER: workspace.marker, **fields.pop("env", {})}
+    listener = fields.pop("listener", None)
     command = Command(argv=argv, env=env, tmpdir=workspace.tmpdir, **fields)
-    return await runner.run("svc", workspace, command)
+    return await runner.run("svc", workspace, command, listener=listener)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from leyline.config import (
     OutputFormat,
     ServiceConfig,
     Stream,
+    StreamConfig,
 )
 from leyline.errors import ConfigError
 from leyline.model import FailureKind
@@ -44,6 +45,9 @@ def test_a_service_is_described_by_data_alone():
         "output": {"format": "json", "text": "out.text", "files": {"export": "{tmpdir}/e.json"}},
         "error_patterns": [{"kind": "auth", "match": "no key", "where": ["stdout"]}],
         "exit_codes": {41: "auth", "42": "bad_request"},
+        "stream_template": "{command} --stream",
+        "stream": {"text": "delta", "output": {"format": "jsonl"}},
+        "retry_notices": [{"kind": "overloaded", "match": "retrying", "where": ["stderr"]}],
     }
     config = from_mapping({"mine": said})["mine"]
     assert (config.name, config.command, config.timeout_seconds) == ("mine", "./mytool", None)
@@ -56,6 +60,13 @@ def test_a_service_is_described_by_data_alone():
     )
     assert config.exit_codes == {41: FailureKind.AUTH, 42: FailureKind.BAD_REQUEST}
     assert config.models == ("a", "b")
+    assert config.stream_template == "{command} --stream"
+    assert config.stream == StreamConfig(
+        text="delta", output=OutputConfig(format=OutputFormat.JSONL)
+    )
+    assert config.retry_notices == (
+        ErrorPattern(kind=FailureKind.OVERLOADED, match="retrying", where=(Stream.STDERR,)),
+    )
 
 
 def test_every_problem_is_reported_at_once_with_its_path():
@@ -130,6 +141,21 @@ def test_every_problem_is_reported_at_once_with_its_path():
         ("error_patterns", [{"kind": "auth", "match": "("}], "error_patterns[0].match: not a reg"),
         ("error_patterns", [{"kind": "auth", "match": ""}], "match: expected a regular expression"),
         ("error_patterns", [{"kind": "auth", "match": "x", "where": []}], "at least one place"),
+        ("stream_template", "x {promt}", 'stream_template: unknown placeholder "{promt}"'),
+        ("stream", {"text": "a["}, "stream.text: "),
+        ("stream", {"text": "keyz(x)"}, 'stream.text: unknown function "keyz"'),
+        ("stream", {"txt": "a"}, 'stream.txt: unknown key; did you mean "text"?'),
+        ("stream", "text", 'stream: expected a mapping, got "text"'),
+        ("stream", {"output": {"text": "a["}}, "stream.output.text: "),
+        ("stream", {"output": {"format": "xml"}}, "stream.output.format: expected one of"),
+        ("stream", {"output": {"files": {"err": "x"}}}, "stream.output.files.err: is what the"),
+        ("retry_notices", [{"kind": "server", "match": "("}], "retry_notices[0].match: not a"),
+        ("retry_notices", [{"match": "x"}], "retry_notices[0].kind: is missing"),
+        (
+            "retry_notices",
+            [{"kind": "server", "match": "x", "where": ["error"]}],
+            "retry_notices[0].where: expected stderr or stdout; there is no error yet",
+        ),
         ("exit_codes", {"a": "auth"}, 'exit_codes.a: expected a whole number, got "a"'),
         ("exit_codes", {300: "auth"}, "exit_codes[300]: expected an exit status"),
         ("exit_codes", {1: "oops"}, "exit_codes[1]: expected one of"),
@@ -271,6 +297,7 @@ def test_what_is_no_mapping_is_refused_too(junk: Any):
             ),
             "exit_codes": st.dictionaries(st.integers(0, 255), st.sampled_from(FailureKind)),
             "command_template": st.just("{command} {prompt}"),
+            "stream_template": st.just("{command} --stream"),
         },
     ),
 )

@@ -16,6 +16,7 @@ from leyline.config import (
     OutputFormat,
     ServiceConfig,
     Stream,
+    StreamConfig,
 )
 from leyline.errors import ConfigError
 from leyline.model import FailureKind
@@ -81,6 +82,52 @@ def test_variables_and_exit_codes_are_merged_and_patterns_asked_first():
     assert config.error_patterns == (mine, *preset.error_patterns)
 
 
+def test_notices_of_its_own_are_asked_before_those_of_the_preset():
+    preset = resolve(ServiceConfig("g", "gemini"))
+    mine = ErrorPattern(kind=FailureKind.SERVER, match="mine", where=(Stream.STDERR,))
+    config = resolve(ServiceConfig("g", "gemini", retry_notices=(mine,)))
+    assert config.retry_notices == (mine, *preset.retry_notices)
+
+
+def test_a_streamed_run_has_the_command_line_and_the_output_of_the_preset():
+    config = resolve(ServiceConfig("g", "gemini"))
+    streamed = config.streamed()
+    assert streamed.command_template == config.stream_template != config.command_template
+    assert streamed.output == config.stream.output != config.output
+    assert streamed.streamed() == streamed
+    whole = resolve(ServiceConfig("v", "vibe"))
+    assert whole.streamed() == whole
+
+
+def test_a_command_line_of_its_own_is_the_one_of_streamed_runs_too():
+    mine = "gemini --mine"
+    config = resolve(ServiceConfig("g", "gemini", command_template=mine))
+    assert config.streamed().command_template == mine
+    assert config.streamed().output.format is OutputFormat.AUTO
+    assert config.stream == StreamConfig()
+    both = resolve(
+        ServiceConfig("g", "gemini", command_template=mine, stream_template="gemini --stream")
+    )
+    assert both.streamed().command_template == "gemini --stream"
+
+
+def test_a_streamed_command_line_of_its_own_takes_the_output_as_it_comes():
+    config = resolve(ServiceConfig("g", "gemini", stream_template="gemini --mine"))
+    preset = resolve(ServiceConfig("g", "gemini"))
+    assert config.command_template == preset.command_template
+    assert config.output == preset.output
+    assert config.stream.text == preset.stream.text
+    assert config.streamed().output.format is OutputFormat.AUTO
+
+
+@pytest.mark.parametrize("name", ["gemini", "claude", "qwen", "llm"])
+def test_a_tool_that_can_tell_pieces_has_a_command_line_that_lets_it(name: str):
+    config = resolve(ServiceConfig(name, name))
+    assert config.supports_streaming
+    assert config.stream.text or config.streamed().output.format is OutputFormat.TEXT
+    assert not CommandTemplate.parse(config.stream_template).takes_prompt
+
+
 def test_a_command_line_of_its_own_takes_its_files_and_output_as_they_come():
     config = resolve(ServiceConfig("g", "gemini", command_template="gemini -p '{prompt}' {files}"))
     assert config.files_via is FilesVia.ARGUMENT
@@ -114,6 +161,8 @@ def test_words_become_enums_also_when_given_in_code():
             {"error_patterns": (ErrorPattern(kind="oops", match="x"),)},
             "error_patterns[0].kind: expected one of",
         ),
+        ({"stream": StreamConfig(text=5)}, "stream.text: expected text, got 5"),
+        ({"stream": StreamConfig(output=5)}, "stream.output: expected a mapping, got 5"),
     ],
 )
 @pytest.mark.parametrize("command", ["gemini", "x"])

@@ -196,8 +196,13 @@ def _register_type(kind: Any, hook: Any) -> None:
 _DIGITS: Final = re.compile(r"-?[0-9]{1,9}")
 _UNUSABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NESTED: Final[tuple[type[AttrsInstance], ...]] = (
-    OutputConfig, ErrorPattern, StreamConfig,
-    RetryPolicy, BudgetPolicy, BreakerPolicy, ConcurrencyPolicy,
+    OutputConfig,
+    ErrorPattern,
+    StreamConfig,
+    RetryPolicy,
+    BudgetPolicy,
+    BreakerPolicy,
+    ConcurrencyPolicy,
 )
 _CONVERTER: Final = Converter(forbid_extra_keys=True, detailed_validation=True)
 _register()
