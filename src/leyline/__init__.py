@@ -9,6 +9,7 @@ from leyline.config import (
     OutputFormat,
     ServiceConfig,
     Stream,
+    StreamConfig,
 )
 from leyline.errors import (
     AllServicesFailedError,
@@ -54,10 +55,12 @@ from leyline.model import (
 from leyline.policies import BreakerPolicy, BudgetPolicy, ConcurrencyPolicy, RetryPolicy
 from leyline.quota import QuotaStatus
 from leyline.routing import Strategy, Verdict
+from leyline.routing.stream import AnswerStream, Finished, TextDelta
 from leyline.service_registry import ServiceRegistry
 
 __all__ = [
     "AllServicesFailedError",
+    "AnswerStream",
     "AttemptFinished",
     "AttemptStarted",
     "AuthMethod",
@@ -78,6 +81,7 @@ __all__ = [
     "Failure",
     "FailureKind",
     "FilesVia",
+    "Finished",
     "HealthChanged",
     "HealthReport",
     "HealthStatus",
@@ -106,6 +110,8 @@ __all__ = [
     "SpawnError",
     "Strategy",
     "Stream",
+    "StreamConfig",
+    "TextDelta",
     "Usage",
     "Verdict",
 ]

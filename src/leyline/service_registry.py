@@ -2,7 +2,8 @@
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
 from leyline import health
@@ -13,6 +14,7 @@ from leyline.model import ExecutionResult, HealthReport, Priority
 from leyline.quota import AccountStatus, QuotaStatus, quota_status
 from leyline.registration import Registration
 from leyline.routing import Accept, Requirements, Strategy, Verdict, fan_out
+from leyline.routing.stream import AnswerStream, open_stream
 
 __all__ = ["AllServicesFailedError", "ExecutionResult", "ServiceConfig", "ServiceRegistry"]
 
@@ -78,6 +80,30 @@ class ServiceRegistry(Registration):
 
     execute_async = execute
     """The seed's name for ``execute``."""
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        service: str,
+        prompt: str,
+        files: Sequence[str | os.PathLike[str]] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncGenerator[AnswerStream, None]:
+        """Run one prompt and see its answer grow; parameters as for ``execute``.
+
+        ``async with registry.stream(service, prompt) as stream: async for event in stream: ...``
+        gives a ``TextDelta`` for each piece of text as the tool writes it, in the pieces that the
+        tool writes, and a ``Finished`` with the result at the end. Errors of ``execute`` are raised
+        by the iteration. Once a piece has been given, nothing is tried again.
+
+        Leaving the block early stops the tool, behind the caller.
+        """
+        request = self._request(prompt, files, **options)
+        self._services.find(service)
+        async with self._residence.open() as lifespan:
+            start = functools.partial(self._router.stream, service, request, lifespan)
+            async with open_stream(start, lifespan.group) as stream:
+                yield stream
 
     async def execute_with_failover(
         self,

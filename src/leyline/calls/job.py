@@ -6,7 +6,8 @@ from typing import Protocol
 
 from attrs import frozen
 
-from leyline.model import Call, ExecutionResult, Listener
+from leyline.calls.hearing import NOBODY, Audience
+from leyline.model import Call, ExecutionResult
 from leyline.process import Lifespan
 
 
@@ -22,7 +23,7 @@ class Job:
     timeout: Seconds for the run. None: no limit.
     attempt: How often it was tried on this service, this time included.
     may_repeat: Whether it may be tried again here, as long as the layers are asked.
-    held: Descriptors that are handed to the process. listener: Hears what it writes.
+    held: Descriptors that are handed to the process. audience: Who listens to what it writes.
     """
 
     call: Call
@@ -37,7 +38,7 @@ class Job:
     timeout: float | None
     attempt: int = 1
     held: tuple[int, ...] = ()
-    listener: Listener | None = None
+    audience: Audience = NOBODY
     may_repeat: Callable[[], bool] = lambda: True
 
 

@@ -5,7 +5,9 @@ from collections.abc import Collection
 
 from attrs import define
 
+from leyline.calls.hearing import Hearing
 from leyline.calls.job import Job
+from leyline.clock import Clock
 from leyline.config import ServiceConfig
 from leyline.errors import InvalidCallError
 from leyline.model import Command, Completed, ExecutionResult
@@ -24,6 +26,20 @@ class Run:
     config: ServiceConfig
     template: CommandTemplate
     reader: OutcomeReader
+    clock: Clock
+    _streamed: "Run | None" = None
+
+    @classmethod
+    def of(cls, config: ServiceConfig, clock: Clock) -> "Run":
+        """Runs the tool as *config* says. Raises ConfigError if its template is wrong."""
+        template = CommandTemplate.parse(config.command_template, file_args=config.file_args)
+        return cls(config, template, OutcomeReader(config), clock)
+
+    def streamed(self) -> "Run":
+        """Runs the same tool so that its answer is seen growing."""
+        if self._streamed is None:
+            self._streamed = Run.of(self.config.streamed(), self.clock)
+        return self._streamed
 
     async def __call__(self, job: Job, /) -> ExecutionResult:
         """Run *job* in a process of its own and say what came of it.
@@ -31,11 +47,19 @@ class Run:
         Cancellation: the process tree is stopped behind the caller.
         Raises InvalidCallError, CommandNotFoundError or SpawnError where no process started.
         """
+        return await (self if job.audience.hear is None else self.streamed()).run(job)
+
+    async def run(self, job: Job) -> ExecutionResult:
+        """As ``__call__``, in this way of running the tool."""
         runner = job.lifespan.runner
         workspace = runner.workspace()
         command = self._command(job, workspace)
-        completed = await runner.run(self.config.name, workspace, command)
-        return self._result(job, completed)
+        secrets = tuple(filter(None, map(os.environ.get, job.secret_variables)))
+        hearing = Hearing.of(job.audience, self.config, self.clock, secrets)
+        completed = await runner.run(self.config.name, workspace, command, listener=hearing)
+        if hearing is not None:
+            hearing.finish()
+        return self._result(job, completed, secrets)
 
     async def check(
         self,
@@ -99,8 +123,7 @@ class Run:
             values={**self.config.env, MARKER: workspace.marker},
         )
 
-    def _result(self, job: Job, completed: Completed) -> ExecutionResult:
-        secrets = tuple(filter(None, map(os.environ.get, job.secret_variables)))
+    def _result(self, job: Job, completed: Completed, secrets: tuple[str, ...]) -> ExecutionResult:
         outcome = self.reader.read(
             completed,
             prompt=job.text,

@@ -6,6 +6,7 @@ from random import Random
 from attrs import define
 
 from leyline.calls import prompt as prompts
+from leyline.calls.hearing import NOBODY, Audience
 from leyline.calls.job import Handler, Job, compose
 from leyline.calls.metering import Meter
 from leyline.calls.pipeline import Memory, layers
@@ -13,11 +14,9 @@ from leyline.calls.run import Run
 from leyline.clock import Clock
 from leyline.config import ServiceConfig
 from leyline.events import Events
-from leyline.model import Call, Completed, ExecutionResult, Listener
-from leyline.outcome import OutcomeReader
+from leyline.model import Call, Completed, ExecutionResult
 from leyline.process import Lifespan, Runner
 from leyline.quota import Store
-from leyline.template import CommandTemplate
 
 
 @define(eq=False, kw_only=True)
@@ -47,13 +46,12 @@ class Service:
 
         observe: Told of the result of every run. Raises ConfigError if the template is wrong.
         """
-        template = CommandTemplate.parse(config.command_template, file_args=config.file_args)
         rng = Random()  # noqa: S311  (spreads retries; nothing secret)
         memory = Memory.of(config, store, clock, events, rng)
         found = layers(
             config, memory, clock, events, rng, observe=lambda result: observe(service, result)
         )
-        run = Run(config, template, OutcomeReader(config))
+        run = Run.of(config, clock)
         service = cls(
             config=config,
             memory=memory,
@@ -82,16 +80,15 @@ class Service:
         secret_variables: Collection[str],
         queued_at: float,
         may_repeat: Callable[[], bool] = lambda: True,
-        listener: Listener | None = None,
-        watched: bool = False,
+        audience: Audience = NOBODY,
         counted: bool = True,
     ) -> ExecutionResult:
         """Send *call* through the layers, and say what came of it.
 
         secret_variables: The variables that hold the keys of all registered services.
         queued_at: Unix time at which the caller asked. may_repeat: Asked before each retry.
-        listener: Hears what the tool writes. watched: Stop it when it says that it tries again
-        by itself. counted: It is a caller's call, not one beside it that was paid for.
+        audience: Who listens to what the tool writes. counted: It is a caller's call, not one
+        beside it that was paid for.
 
         Cancellation: the process tree is stopped behind the caller.
         Raises InvalidCallError, RejectedError or LedgerError where no process started.
@@ -114,7 +111,7 @@ class Service:
             end_by=None if call.deadline is None else now + call.deadline,
             timeout=call.timeout,
             may_repeat=may_repeat,
-            listener=listener,
+            audience=audience,
         )
         return await self.handler(job)
 

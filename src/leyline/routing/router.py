@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import define, evolve
 
-from leyline.calls import Checkup, Request, Roster
+from leyline.calls import NOBODY, Audience, Checkup, Request, Roster
 from leyline.clock import Clock
 from leyline.errors import RejectedError, ServiceUnavailableError
 from leyline.events import Events
@@ -42,6 +42,27 @@ class Router:
         start = functools.partial(self._ask, service, request, lifespan)
         return await self._told("execute", request, start, service=service)
 
+    async def stream(
+        self, service: str, request: Request, lifespan: Lifespan, hear: Callable[[str], None]
+    ) -> ExecutionResult:
+        """As ``execute``, and tell *hear* the pieces of the answer; none is retried once begun."""
+        begun = False
+
+        def listen(piece: str) -> None:
+            nonlocal begun
+            begun = True
+            hear(piece)
+
+        start = functools.partial(
+            self._ask,
+            service,
+            request,
+            lifespan,
+            may_repeat=lambda: not begun,
+            audience=Audience(hear=listen),
+        )
+        return await self._told("stream", request, start, service=service)
+
     async def failover(
         self,
         request: Request,
@@ -60,8 +81,8 @@ class Router:
                 bounded,
                 lifespan,
                 max_wait=terms.max_wait,
-                may_repeat=terms.only,
-                watched=not terms.last,
+                may_repeat=lambda: terms.only,
+                audience=Audience(impatient=not terms.last),
             )
 
         run = Failover(
@@ -93,7 +114,12 @@ class Router:
         async def ask(service: str, hedge: bool) -> ExecutionResult:
             max_wait = 0.0 if hedge else None
             return await self._ask(
-                service, request, lifespan, max_wait=max_wait, may_repeat=False, counted=not hedge
+                service,
+                request,
+                lifespan,
+                max_wait=max_wait,
+                may_repeat=lambda: False,
+                counted=not hedge,
             )
 
         run = Race(
@@ -140,8 +166,8 @@ class Router:
         lifespan: Lifespan,
         *,
         max_wait: float | None = None,
-        may_repeat: bool = True,
-        watched: bool = False,
+        may_repeat: Callable[[], bool] = lambda: True,
+        audience: Audience = NOBODY,
         counted: bool = True,
     ) -> ExecutionResult:
         """max_wait: Seconds until it has to start; None: as the request has it."""
@@ -154,8 +180,8 @@ class Router:
             lifespan,
             secret_variables=self.roster.secret_variables(),
             queued_at=request.asked_at,
-            may_repeat=lambda: may_repeat,
-            watched=watched,
+            may_repeat=may_repeat,
+            audience=audience,
             counted=counted,
         )
 
