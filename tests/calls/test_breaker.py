@@ -194,13 +194,13 @@ def test_a_probe_that_fails_opens_it_for_twice_as_long_each_time_up_to_the_cap()
         assert change is not None
         assert (change.before, change.after) == (HALF_OPEN, OPEN)
         lengths.append(opened_for(service, now))
-    assert lengths == [10, 20, 40, 80, 160, 300, 300, 300]
+    assert lengths == [10, 20, 40, 60, 60, 60, 60, 60]
 
 
 def test_an_outage_of_any_length_overflows_nothing():
     service = opened()
     now = reopen(service, 2000)
-    assert opened_for(service, now) == pytest.approx(300)
+    assert opened_for(service, now) == pytest.approx(60)
 
 
 def test_the_open_time_varies_by_a_tenth_both_ways():
@@ -375,6 +375,38 @@ def test_the_first_reason_for_disabling_stays():
     service.disable("no such command")
     assert service.disable("another") is None
     assert service.snapshot(0.0).reason == "no such command"
+
+
+def test_a_disabled_service_that_is_mended_is_asked_again_with_a_clean_window():
+    service = breaker()
+    end(service, "ffff")
+    pending = let_go(service)
+    service.disable("no such command")
+    change = service.restore(50.0)
+    assert change is not None
+    assert (change.before, change.after) == (DISABLED, CLOSED)
+    assert service.failed(pending, 50.0) is None
+    assert service.snapshot(50.0).consecutive == 0
+    assert not let_go(service, 50.0).probe
+
+
+def test_a_service_that_is_mended_stays_open_no_longer_than_a_new_one():
+    service = opened()
+    now = reopen(service, 4)
+    service.disable("no such command")
+    service.restore(now)
+    assert end(service, "fffff", now=now)
+    assert opened_for(service, now) == 10
+
+
+def test_mending_changes_nothing_where_it_was_not_disabled():
+    closed, open_ = breaker(), opened()
+    assert closed.restore(1.0) is None
+    assert open_.restore(1.0) is None
+    assert open_.state(1.0) is OPEN
+    assert let_go(open_, 10.0).probe
+    assert open_.restore(11.0) is None
+    assert open_.state(11.0) is HALF_OPEN
 
 
 def test_looking_changes_nothing():

@@ -69,7 +69,9 @@ class Model:
         for after, before in zip(self.spells[::-1], self.spells[-2::-1], strict=False):
             if before.kind is OPEN and after.kind is OPEN:
                 failed_probes += 1
-            elif before.kind is CLOSED and after.began - before.began >= self.policy.cap:
+                continue
+            long_closed = before.kind is CLOSED and after.began - before.began >= self.policy.cap
+            if long_closed or before.kind is DISABLED:
                 break
         return min(self.policy.cap, self.policy.opening * 2**failed_probes)
 
@@ -191,7 +193,7 @@ class AgainstTheModel(RuleBasedStateMachine):
     def drop_what_is_over(self, index: int) -> None:
         self.breaker.dropped(self.over[index % len(self.over)].permit, self.now)
 
-    @precondition(lambda self: len(self.told) > 6)
+    @precondition(lambda self: len(self.told) > 3)
     @rule()
     def disable(self) -> None:
         change = self.breaker.disable("no such command")
@@ -199,6 +201,14 @@ class AgainstTheModel(RuleBasedStateMachine):
         if change is not None:
             self.heard(change)
             self.model.spells.append(Spell(DISABLED, self.now))
+
+    @rule()
+    def restore(self) -> None:
+        change = self.breaker.restore(self.now)
+        assert (change is not None) is (self.model.spells[-1].kind is DISABLED)
+        if change is not None:
+            self.heard(change)
+            self.model.spells.append(Spell(CLOSED, self.now))
 
     @invariant()
     def it_looks_as_it_should(self) -> None:

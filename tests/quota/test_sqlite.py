@@ -20,23 +20,14 @@ from leyline.errors import LedgerError
 from leyline.limits import Weight
 from leyline.quota import Booked, accounts_file
 from leyline.quota.sqlite import SqliteLedger
-from tests.quota.conformance import (
-    LATE,
-    MINUTE,
-    ONE,
-    TOKENS,
-    LedgerConformance,
-    OpenLedger,
-    book,
-    new_id,
-    used,
-)
+from leyline.testing.ledgers import LedgerConformance, OpenLedger
+from leyline.testing.ledgers.samples import LATE, MINUTE, ONE, TOKENS, book, new_id, used
 
 
 class TestSqliteLedger(LedgerConformance):
     @pytest.fixture
     def open_ledger(self, tmp_path: Path) -> OpenLedger:
-        return lambda: SqliteLedger(tmp_path / "quotas.db")
+        return lambda clock: SqliteLedger(tmp_path / "quotas.db", clock=clock)
 
 
 pytestmark = pytest.mark.anyio
@@ -215,7 +206,7 @@ async def test_a_path_through_a_file_says_so(tmp_path: Path):
 
 
 PROGRAM = """
-import os, resource, sys, tempfile
+import os, sys, tempfile
 import anyio
 from leyline.errors import LedgerError
 from leyline.limits import Weight, named_limit
@@ -236,7 +227,6 @@ with tempfile.TemporaryDirectory() as folder:
     anyio.run(main, folder + "/warm.db", 1)  # everything is loaded while it can be read
 """
 AS_NOBODY = "if os.geteuid() == 0:\n    os.setuid(65534)\n"
-WITH_SMALL_FILES = "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
 
 
 def says(setup: str, path: Path, bookings: int) -> str:
@@ -272,38 +262,6 @@ async def test_a_file_that_cannot_be_written_says_so(readable: Path):
     before = path.read_bytes()
     assert "it cannot be opened for writing; see to its rights" in says(AS_NOBODY, path, 1)
     assert path.read_bytes() == before
-
-
-async def test_a_disk_that_takes_no_more_says_so_and_keeps_what_it_has(path: Path):
-    ledger = SqliteLedger(path)
-    await book(ledger, "svc", MINUTE)
-    await ledger.aclose()
-    assert "the disk" in says(WITH_SMALL_FILES, path, 1000)
-    ledger = SqliteLedger(path)
-    assert await used(ledger, "svc", MINUTE) == (1,)
-    assert (await used(ledger, "svc0", MINUTE)) == (1,)
-    await ledger.aclose()
-
-
-async def test_a_full_disk_is_called_full_and_works_again_when_it_has_room(path: Path, monkeypatch):
-    class Full(sqlite3.Connection):
-        def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
-            if sql == "BEGIN IMMEDIATE":
-                super().execute("PRAGMA max_page_count = 6")
-            return super().execute(sql, *parameters)
-
-    ledger = SqliteLedger(path)
-    await book(ledger, "svc", MINUTE)
-    await ledger.aclose()
-    ledger = SqliteLedger(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Full))
-        with pytest.raises(LedgerError, match="the disk is full; make room on it"):
-            for number in range(100):
-                await book(ledger, f"svc{number}", MINUTE, TOKENS)
-    assert await used(ledger, "svc", MINUTE) == (1,)
-    await book(ledger, "svc99", MINUTE, TOKENS)
-    await ledger.aclose()
 
 
 async def test_a_file_that_others_never_let_go_of_says_so(path: Path, monkeypatch):

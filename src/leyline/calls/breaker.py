@@ -84,7 +84,7 @@ class Breaker:
     known no other goes. Where it says nothing, or is not heard of for *lease* seconds, the next
     may try. One that answers after that still has its say, or a service that needs longer than
     the lease would never come back; the first word of any probe decides.
-    Disabled: none goes any more.
+    Disabled: none goes until it is restored.
 
     Calls that were let go before it last opened or closed change nothing, whatever they report.
 
@@ -163,9 +163,10 @@ class Breaker:
         return self._turn(BreakerState.DISABLED, reason)
 
     def restore(self, now: float) -> Change | None:
-        """What disabled it is mended: calls go again. Changes nothing in any other state."""
+        """What disabled it is mended: all begins anew. Changes nothing in any other state."""
         if self._state is not BreakerState.DISABLED:
             return None
+        self._doublings = 0
         return self._close(now, "what disabled it is mended")
 
     def state(self, now: float) -> BreakerState:

@@ -6,6 +6,7 @@ Not for a file on a network, where locks do not hold.
 
 import contextlib
 import os
+import random
 import sqlite3
 import threading
 import time
@@ -33,6 +34,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     ),
 )
 """What leads from each version of the file to the next. One more for each new ``VERSION``."""
+
+_SHORTEST_PAUSE: Final = 0.0005
+_LONGEST_PAUSE: Final = 0.005
+_BRIEF: Final = 0.1
+"""Seconds: the pauses between two looks at a lock, and for how long they are the shortest."""
 
 _APPLICATION: Final = 0x4C45594C
 """Marks the file as ours, where programs that guess types of files look for it."""
@@ -132,7 +138,7 @@ class AccountsFile:
             try:
                 if self._db is None:
                     self._db = self._open()
-                self._db.execute(f"BEGIN {kind}")
+                _begin(self._db, kind)
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException as error:
@@ -175,9 +181,11 @@ class AccountsFile:
         )
         try:
             self._version(db)  # before anything is written
-            _use_wal(db)
+            # Readers then wait for no writer. Kept in the file; nothing happens where it is set.
+            _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"))
             db.execute("PRAGMA synchronous = NORMAL")  # a power cut may undo, but never damage
             self._migrate(db)
+            db.execute("PRAGMA busy_timeout = 0")  # from now on we wait ourselves
         except BaseException:
             db.close()
             raise
@@ -186,7 +194,7 @@ class AccountsFile:
     def _migrate(self, db: sqlite3.Connection) -> None:
         if self._version(db) == len(MIGRATIONS):
             return
-        db.execute("BEGIN IMMEDIATE")
+        _begin(db, "IMMEDIATE")
         for statements in MIGRATIONS[self._version(db) :]:  # another may have been quicker
             for statement in statements:
                 db.execute(statement)
@@ -221,18 +229,36 @@ def _save(db: sqlite3.Connection, name: str, state: str) -> None:
     db.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?)", (name, state))
 
 
-def _use_wal(db: sqlite3.Connection) -> None:
-    """Readers then wait for no writer. Kept in the file; a no-op where it is set."""
-    deadline = time.monotonic() + PATIENCE
+def _begin(db: sqlite3.Connection, kind: str) -> None:
+    """Begin a transaction that sees the file as it is now."""
+
+    def begin() -> None:
+        db.execute(f"BEGIN {kind}")
+        try:
+            db.execute("SELECT 1 FROM sqlite_master")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+
+    _patiently(begin)
+
+
+def _patiently(step: Callable[[], T]) -> T:
+    """Do *step* as soon as others let go of the file.
+
+    SQLite's own way of waiting is unfair: whoever waits longest looks most seldom, and a process
+    among eight that are busy can wait for a second.
+    """
+    deadline, pause = time.monotonic() + PATIENCE, _SHORTEST_PAUSE
     while True:
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:  # SQLite itself does not wait here
+            return step()
+        except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(0.005)
-        else:
-            return
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+        if time.monotonic() > deadline - PATIENCE + _BRIEF:
+            pause = _LONGEST_PAUSE  # not a matter of a millisecond
 
 
 def _reason(error: sqlite3.Error | OSError) -> str:

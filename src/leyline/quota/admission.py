@@ -202,20 +202,17 @@ class Admission:
         await self._refuse(now)
         if head.deadline < now:
             raise overdue(self._account, await self.status(), 0.0)
-        asked, paced = self._clock.monotonic(), False
+        await self._pace(head)
+        asked, wall = self._clock.monotonic(), self._clock.wall()
         delay = await self._book(head)
-        while True:
-            due = delay <= 0 or await self._sleep(delay)
-            if due and not paced:
-                paced = True
-                await self._pace(head)
-            # After a moment so short, its start stands; after a longer one the store knows more.
-            if due and not self._closed and self._clock.monotonic() - asked <= self._slack:
+        if delay <= 0 or await self._sleep(delay):
+            # After a moment so short its start stands; after a longer one, as of a machine that
+            # was asleep, the store knows more.
+            passed = max(self._clock.monotonic() - asked, self._clock.wall() - wall)
+            if passed <= self._slack and not self._closed:
                 return
-            asked = self._clock.monotonic()
-            delay = await self._confirm(head)
-            if paced and delay <= 0:
-                return
+        while (delay := await self._confirm(head)) > 0:
+            await self._sleep(delay)
 
     async def _book(self, head: _Waiter) -> float:
         """Seconds until the start that is booked."""
@@ -257,16 +254,26 @@ class Admission:
                     continue
                 self._alarmed_by = due
                 with anyio.CancelScope() as self._alarm:
-                    await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+                    # Timers are late in proportion; one of minutes by more than a start may be.
+                    while (left := due - self._clock.monotonic()) >= 1.0:
+                        await self._clock.sleep(0.99 * left)
+                    await self._clock.sleep(max(0.0, left))
                     return True
             return False
         finally:
             self._alarm = None
 
     async def _pace(self, head: _Waiter) -> None:
-        """Keep the distance between starts, if the deadline leaves time."""
+        """Keep the distance between starts, if the deadline leaves time.
+
+        Before it is booked: what waits with a booking comes too late for it. Where its start is
+        known to lie past the deadline, it does not wait to hear so.
+        """
         pacer = self._pacer
-        if pacer is None or head.deadline - self._clock.monotonic() < pacer.spacing:
+        if pacer is None:
+            return
+        left = head.deadline - self._clock.monotonic()
+        if left < max(pacer.spacing, self.outlook.free_in()):
             return
         if pacer.ready:
             await pacer.permit()

@@ -54,7 +54,8 @@ class Outlook:
 
     def seen(self, status: AccountStatus) -> None:
         """The store was looked into."""
-        self._free_at = self._clock.monotonic() + status.closed_for
+        full = [limit.frees_in or 0.0 for limit in status.limits if limit.used >= limit.amount]
+        self._free_at = self._clock.monotonic() + max(status.closed_for, *full, 0.0)
         fullest = max(status.limits, key=lambda limit: limit.used / limit.amount, default=None)
         if fullest is not None:
             self._use(fullest.used / fullest.amount, fullest.name)
