@@ -107,7 +107,7 @@ async def test_what_one_registry_is_told_closes_the_service_for_the_others(tmp_p
     state = tmp_path / "quota.sqlite3"
     async with ServiceRegistry(state) as one, ServiceRegistry(state) as other:
         refusing = "echo 429 too many requests, retry in 30 s >&2; exit 1"
-        one.register("svc", shell(refusing, quota_limits={"rpm": 100}))
+        one.register("svc", shell(refusing, quota_limits={"rpm": 100}, retry=None))
         other.register("svc", shell("cat", quota_limits={"rpm": 100}))
         result = await one.execute("svc", "hi")
         assert result.failure is not None
@@ -123,7 +123,7 @@ async def test_what_one_registry_is_told_closes_the_service_for_the_others(tmp_p
 
 async def test_a_service_without_limits_is_left_alone_for_as_long_as_it_asks(tmp_path: Path):
     async with ServiceRegistry(":memory:") as registry:
-        registry.register("svc", shell("echo 429 retry in 30 s >&2; exit 1"))
+        registry.register("svc", shell("echo 429 retry in 30 s >&2; exit 1", retry=None))
         await registry.execute("svc", "hi")
         with pytest.raises(QuotaExceededError):
             await registry.execute("svc", "hi", deadline=5)

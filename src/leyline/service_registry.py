@@ -2,7 +2,14 @@
 
 import functools
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
@@ -14,6 +21,7 @@ from leyline.model import ExecutionResult, HealthReport, Priority
 from leyline.quota import AccountStatus, QuotaStatus, quota_status
 from leyline.registration import Registration
 from leyline.routing import Accept, Requirements, Strategy, Verdict, fan_out
+from leyline.routing.map import Mapped
 from leyline.routing.stream import AnswerStream, open_stream
 
 __all__ = ["AllServicesFailedError", "ExecutionResult", "ServiceConfig", "ServiceRegistry"]
@@ -156,6 +164,36 @@ class ServiceRegistry(Registration):
             return await self._router.race(
                 request, lifespan, services=services, stagger=stagger, accept=accept
             )
+
+    def map(
+        self,
+        calls: Iterable[str | Request] | AsyncIterable[str | Request],
+        *,
+        services: Sequence[str] | None = None,
+        concurrency: int = 32,
+        ordered: bool = False,
+        accept: Accept | None = None,
+    ) -> AsyncGenerator[Mapped, None]:
+        """Answer many prompts, each by the first service that can: results as they are done.
+
+        calls: Prompts, or ``Request``s, from any iterable of any length; an item is taken only
+            when it can begin. services, accept: As for ``execute_with_failover``.
+        concurrency: How many at once. ordered: In the order of *calls* instead.
+
+        Quotas decide the pace: an item waits for room as long as it takes. One that nobody answers
+        is a result too, with its error. Memory does not depend on how many there are.
+        Only inside ``async with``: raises RegistryClosedError elsewhere; ValueError,
+        ServiceNotFoundError. Leaving the loop stops what is under way. Where *calls* itself raises,
+        what had begun is given first.
+        """
+        return self._router.map(
+            calls,
+            self._residence.own,
+            services=services,
+            concurrency=concurrency,
+            ordered=ordered,
+            accept=accept,
+        )
 
     async def execute_parallel(
         self,

@@ -1,6 +1,7 @@
 """What a caller asks, before it is known of which service."""
 
 import os
+import time
 import uuid
 from collections.abc import Sequence
 from typing import Any, Self, TypedDict, Unpack
@@ -30,6 +31,8 @@ class CallOptions(TypedDict, total=False):
 class Request:
     """One prompt. timeout, deadline: Seconds; None means no limit; unsaid, as the service has it.
 
+    files: Paths, relative to *cwd*. model: None means the service's default.
+    services: Which may answer, in the order to be asked in; only ``map`` looks at it.
     asked_at: Unix time. id: What its events are known by.
     """
 
@@ -40,7 +43,8 @@ class Request:
     deadline: Any = UNSAID
     priority: Priority = Priority.NORMAL
     cwd: str | None = field(default=None, converter=optional(_path))
-    asked_at: float
+    services: tuple[str, ...] | None = None
+    asked_at: float = field(factory=time.time)
     id: str = field(factory=lambda: uuid.uuid4().hex)
 
     @classmethod

@@ -34,7 +34,7 @@ async def fan_out(
         try:
             return await attempt(service)
         except LeylineError as error:
-            return _refused(service, error)
+            return refused(service, error)
 
     def enough(results: Mapping[str, ExecutionResult]) -> bool:
         return quorum is not None and sum(r.success for r in results.values()) >= quorum
@@ -49,7 +49,8 @@ async def fan_out(
     }
 
 
-def _refused(service: str, error: LeylineError) -> ExecutionResult:
+def refused(service: str, error: LeylineError) -> ExecutionResult:
+    """The result of a call for which nothing was started; its failure says why."""
     match error:
         case CommandNotFoundError() | ServiceNotFoundError():
             kind = FailureKind.NOT_FOUND

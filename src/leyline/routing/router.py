@@ -2,7 +2,14 @@
 
 import functools
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from random import Random
 from typing import Final
 
@@ -10,13 +17,20 @@ from attrs import define, evolve
 
 from leyline.calls import NOBODY, Audience, Checkup, Request, Roster
 from leyline.clock import Clock
-from leyline.errors import RejectedError, ServiceUnavailableError
+from leyline.config import UNSAID
+from leyline.errors import (
+    LeylineError,
+    RegistryClosedError,
+    RejectedError,
+    ServiceUnavailableError,
+)
 from leyline.events import Events
 from leyline.model import ExecutionResult
 from leyline.process import Lifespan
 from leyline.routing.candidate import Candidate
-from leyline.routing.contest import Accept
+from leyline.routing.contest import AT_ONCE, Accept
 from leyline.routing.failover import Failover, Terms
+from leyline.routing.map import Mapped, map_calls, unanswered
 from leyline.routing.race import Race
 from leyline.routing.requirements import Requirements, Strategy
 from leyline.routing.selection import Verdict, explain, select
@@ -90,7 +104,7 @@ class Router:
             out=out,
             ask=ask,
             seconds=request.limit,
-            longest_wait=self._longest_wait(request, ladder),
+            longest_wait=self._longest_wait(request, [*ladder, *(error.service for error in out)]),
             clock=self.clock,
             events=self.events,
             call=request.id,
@@ -112,7 +126,7 @@ class Router:
             self.roster.find(service)
 
         async def ask(service: str, hedge: bool) -> ExecutionResult:
-            max_wait = 0.0 if hedge else None
+            max_wait = AT_ONCE if hedge else None
             return await self._ask(
                 service,
                 request,
@@ -133,6 +147,38 @@ class Router:
         ).run
         start = functools.partial(run, group=lifespan.group, accept=accept)
         return await self._told("race", request, start)
+
+    def map(
+        self,
+        source: Iterable[str | Request] | AsyncIterable[str | Request],
+        lifespan: Lifespan,
+        *,
+        services: Sequence[str] | None,
+        concurrency: int,
+        ordered: bool,
+        accept: Accept | None,
+    ) -> AsyncGenerator[Mapped, None]:
+        """Answer all of *source*, each as ``failover`` does; waits for quotas without end."""
+        if concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, got {concurrency}")
+        for name in services or ():
+            self.roster.find(name)
+
+        async def answer(index: int, item: str | Request) -> Mapped:
+            call = item if isinstance(item, Request) else Request(prompt=item)
+            chosen = call.services or services
+            patient = evolve(call, deadline=None) if call.deadline is UNSAID else call
+            try:
+                result = await self.failover(patient, lifespan, services=chosen, accept=accept)
+            except RegistryClosedError:
+                raise
+            except LeylineError as error:
+                return unanswered(index, call, error)
+            return Mapped(index=index, call=call, result=result)
+
+        return map_calls(
+            source, answer, group=lifespan.group, concurrency=concurrency, ordered=ordered
+        )
 
     def select(self, requirements: Requirements, strategy: Strategy) -> str:
         """The service to use. Raises NoServiceFitsError, ServiceNotFoundError."""
@@ -194,7 +240,9 @@ class Router:
         self, request: Request, services: Sequence[str] | None
     ) -> tuple[list[str], list[RejectedError]]:
         """The services to be asked, in order, and those that cannot be used."""
-        chosen = [self.roster.find(name) for name in services or self.roster]
+        chosen = [
+            self.roster.find(name) for name in (self.roster if services is None else services)
+        ]
         asked = Requirements(supports_files=bool(request.files), model=request.model)
         snapshots = candidates(chosen, self.checkup, monotonic=self.clock.monotonic())
         verdicts = explain(snapshots, asked, rng=self.rng)
@@ -208,8 +256,8 @@ class Router:
 
     def _longest_wait(self, request: Request, ladder: Sequence[str]) -> float:
         """Seconds to wait for the first service that has room: as long as a run may take."""
-        if request.limit is not None:
-            return request.limit
+        if request.deadline is not UNSAID:
+            return math.inf if request.deadline is None else request.deadline
         timeouts = [request.call(self.roster[name].config).max_wait for name in ladder]
         return max((math.inf if t is None else t for t in timeouts), default=0.0)
 
@@ -225,9 +273,15 @@ class Router:
 
     def _quantile(self, part: float, name: str) -> float:
         """Infinite where nothing is known yet: then nobody is slow."""
-        known = self.roster.find(name).memory.durations.quantile(part, self.clock.monotonic())
+        service = self.roster.get(name)  # it may be gone meanwhile
+        if service is None:
+            return math.inf
+        known = service.memory.durations.bound(part, self.clock.monotonic())
         return math.inf if known is None else known
 
     def _afford(self, name: str) -> bool:
-        budget = self.roster.find(name).memory.budget
+        service = self.roster.get(name)
+        if service is None:
+            return False
+        budget = service.memory.budget
         return budget is None or budget.try_spend(self.clock.monotonic())

@@ -1,0 +1,175 @@
+"""Many calls at once from an endless source, each result as it comes, in bounded memory."""
+
+import math
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
+from contextlib import suppress
+from typing import Final, Generic, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectSendStream
+from attrs import define, field, frozen
+
+from leyline.calls import Request
+from leyline.errors import (
+    AllServicesFailedError,
+    LeylineError,
+    RegistryClosedError,
+    RejectedError,
+)
+from leyline.model import ExecutionResult
+from leyline.routing.fan_out import refused
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_AHEAD: Final = 4
+"""How many times the concurrency may be done and wait for an earlier one, in order."""
+
+
+async def map_calls(
+    source: Iterable[T] | AsyncIterable[T],
+    answer: Callable[[int, T], Awaitable[R]],
+    *,
+    group: TaskGroup,
+    concurrency: int,
+    ordered: bool,
+) -> AsyncGenerator[R, None]:
+    """What *answer* makes of each item of *source* (with its index from 0), as it is done.
+
+    At most *concurrency* are under way, and an item is taken only when it can begin, so memory
+    does not depend on how many there are. ordered: In the order of the source instead; one that
+    takes long then holds up the others when four times *concurrency* are done.
+
+    It runs in *group*. Leaving the loop stops what is under way. Where *source* raises, what had
+    begun is given first, then that is raised. Raises RegistryClosedError if the group ends.
+    """
+    # Each result waits for the consumer with its place taken: so nothing piles up.
+    places = concurrency * _AHEAD if ordered else concurrency
+    send, receive = anyio.create_memory_object_stream[tuple[int, R]](math.inf)
+    run = _Map(source, answer, send, concurrency, anyio.Semaphore(places))
+    try:
+        group.start_soon(run.main)
+    except RuntimeError:
+        raise RegistryClosedError from None
+    waiting: dict[int, R] = {}
+    following = 0
+    try:
+        with receive:
+            async for index, result in receive:
+                if not ordered:
+                    run.places.release()
+                    yield result
+                    continue
+                waiting[index] = result
+                while following in waiting:
+                    run.places.release()
+                    yield waiting.pop(following)
+                    following += 1
+        if run.error is not None:
+            raise run.error
+    finally:
+        run.scope.cancel()
+
+
+@frozen(kw_only=True)
+class Mapped:
+    """What became of one item. index: Its place in the source, from 0. call: What was asked.
+
+    result: Always there; where no service answered, its failure is the last one's.
+    error: Why no service answered, each with its reason. None: one did.
+    """
+
+    index: int
+    call: Request
+    result: ExecutionResult
+    error: LeylineError | None = None
+
+
+def unanswered(index: int, call: Request, error: LeylineError) -> Mapped:
+    """An item that nobody answered: the last that ran is its result, if any did."""
+    attempts = error.attempts if isinstance(error, AllServicesFailedError) else ()
+    result = refused("", error)
+    for attempt in attempts:
+        if isinstance(attempt, ExecutionResult):
+            result = attempt
+        elif result.attempts == 0:
+            result = refused(attempt.service if isinstance(attempt, RejectedError) else "", attempt)
+    return Mapped(index=index, call=call, result=result, error=error)
+
+
+@define(eq=False)
+class _Map(Generic[T, R]):
+    """error: Why it ended before its source did; None: it did not."""
+
+    source: Iterable[T] | AsyncIterable[T]
+    answer: Callable[[int, T], Awaitable[R]]
+    send: MemoryObjectSendStream[tuple[int, R]]
+    concurrency: int
+    places: anyio.Semaphore
+    scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    error: Exception | None = field(factory=RegistryClosedError)
+    _turn: anyio.Lock = field(factory=anyio.Lock)
+    _workers: int = 0
+    _taken: int = 0
+    _exhausted: bool = False
+
+    async def main(self) -> None:
+        """Answer all; whatever happens ends as ``error``, never in the group."""
+        with self.scope, self.send:
+            try:
+                items = _iterate(self.source)
+                async with anyio.create_task_group() as workers:
+                    await self._work(items, workers)
+                if self._exhausted and isinstance(self.error, RegistryClosedError):
+                    self.error = None
+            except* Exception as errors:
+                self.error = errors.exceptions[0]
+
+    async def _work(self, items: AsyncIterator[T], workers: TaskGroup) -> None:
+        """One after another, until there are no more; with one more worker for each that began."""
+        self._workers += 1
+        while True:
+            async with self._turn:
+                taken = await self._take(items)
+            if taken is None:
+                return
+            if self._workers < self.concurrency:
+                workers.start_soon(self._work, items, workers)
+            index, item = taken
+            result = await self.answer(index, item)
+            with suppress(anyio.BrokenResourceError):  # the consumer has left
+                self.send.send_nowait((index, result))
+
+    async def _take(self, items: AsyncIterator[T]) -> tuple[int, T] | None:
+        if self._exhausted:
+            return None
+        await self.places.acquire()
+        try:
+            item = await anext(items)
+        except StopAsyncIteration:
+            self._exhausted = True
+            return None
+        except Exception as error:
+            self._exhausted, self.error = True, error
+            return None
+        self._taken += 1
+        return self._taken - 1, item
+
+
+async def _iterate(source: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(source, AsyncIterable):
+        async for item in source:
+            yield item
+        return
+    iterator: Iterator[T] = iter(source)
+    for item in iterator:
+        yield item
