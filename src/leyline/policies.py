@@ -1,10 +1,31 @@
 """How one service's failures are met: frozen values of the configuration, and plain formulas."""
 
 import math
+from collections.abc import Callable
 from random import Random
+from typing import Any, Final
 
-from attrs import field, frozen
-from attrs.validators import ge, gt, le, lt
+from attrs import Attribute, field, frozen
+
+from leyline.plain import shown
+
+
+def _expect(words: str, holds: Callable[[float], bool]) -> Callable[..., None]:
+    """A validator of a number, that says what was expected of which field."""
+
+    def check(_: object, attribute: "Attribute[Any]", value: float) -> None:
+        if not holds(value):
+            raise ValueError(f"{attribute.name}: expected {words}, got {shown(value)}")
+
+    return check
+
+
+_ONE_OR_MORE: Final = _expect("1 or more", lambda value: value >= 1)
+_ZERO_OR_MORE: Final = _expect("zero or more", lambda value: value >= 0)
+_FINITE: Final = _expect("zero or more, and finite", lambda value: 0 <= value < math.inf)
+_POSITIVE: Final = _expect("a positive number", lambda value: value > 0)
+_SHARE: Final = _expect("a number from 0 to 1", lambda value: 0 <= value <= 1)
+_PART: Final = _expect("more than 0, and at most 1", lambda value: 0 < value <= 1)
 
 
 @frozen(kw_only=True)
@@ -17,10 +38,10 @@ class RetryPolicy:
     longest_wait: Seconds; where a service asks for a longer wait, it is not tried again here.
     """
 
-    attempts: int = field(default=3, validator=ge(1))
-    base: float = field(default=0.5, validator=[ge(0), lt(math.inf)])
-    cap: float = field(default=30.0, validator=[ge(0), lt(math.inf)])
-    longest_wait: float = field(default=60.0, validator=ge(0))
+    attempts: int = field(default=3, validator=_ONE_OR_MORE)
+    base: float = field(default=0.5, validator=_FINITE)
+    cap: float = field(default=30.0, validator=_FINITE)
+    longest_wait: float = field(default=60.0, validator=_ZERO_OR_MORE)
 
     def delay(self, attempt: int, *, rng: Random, at_least: float = 0.0) -> float:
         """Seconds to wait after try number *attempt* (1 is the first) has failed.
@@ -40,9 +61,9 @@ class BudgetPolicy:
         service that is rarely called can be tried again too.
     """
 
-    share: float = field(default=0.2, validator=[ge(0), le(1)])
-    least: int = field(default=3, validator=ge(0))
-    window: float = field(default=60.0, validator=gt(0))
+    share: float = field(default=0.2, validator=_SHARE)
+    least: int = field(default=3, validator=_ZERO_OR_MORE)
+    window: float = field(default=60.0, validator=_POSITIVE)
 
 
 @frozen(kw_only=True)
@@ -53,15 +74,16 @@ class BreakerPolicy:
     rate, volume, window: It also opens where this part of at least *volume* calls of the last
         *window* seconds failed.
     opening, cap: Seconds that it stays open the first time, and at most; doubled each time that
-        the probe fails, and shortened or lengthened by up to a tenth at random.
+        the probe fails, and shortened or lengthened by up to a tenth at random. However long
+        an outage, about *cap* seconds after its end somebody has tried.
     """
 
-    consecutive: int = field(default=5, validator=ge(1))
-    rate: float = field(default=0.5, validator=[gt(0), le(1)])
-    volume: int = field(default=10, validator=ge(1))
-    window: float = field(default=60.0, validator=gt(0))
-    opening: float = field(default=10.0, validator=gt(0))
-    cap: float = field(default=300.0, validator=gt(0))
+    consecutive: int = field(default=5, validator=_ONE_OR_MORE)
+    rate: float = field(default=0.5, validator=_PART)
+    volume: int = field(default=10, validator=_ONE_OR_MORE)
+    window: float = field(default=60.0, validator=_POSITIVE)
+    opening: float = field(default=10.0, validator=_POSITIVE)
+    cap: float = field(default=60.0, validator=_POSITIVE)
 
 
 @frozen(kw_only=True)
@@ -73,10 +95,10 @@ class ConcurrencyPolicy:
     Raises ValueError if *least* is more than *most*.
     """
 
-    initial: int = field(default=1000, validator=ge(1))
-    least: int = field(default=1, validator=ge(1))
-    most: int = field(default=1000, validator=ge(1))
+    initial: int = field(default=10_000, validator=_ONE_OR_MORE)
+    least: int = field(default=1, validator=_ONE_OR_MORE)
+    most: int = field(default=10_000, validator=_ONE_OR_MORE)
 
     def __attrs_post_init__(self) -> None:
         if self.least > self.most:
-            raise ValueError(f"'least' must not be more than 'most': {self.least} > {self.most}")
+            raise ValueError(f"expected least to be at most most, got {self.least} and {self.most}")

@@ -216,3 +216,20 @@ def test_after_a_quiet_window_the_least_is_there_again(policy: BudgetPolicy, gap
     for gap in gaps:
         now += gap * policy.window
         assert spend_all(budget, now) == policy.least
+
+
+def test_what_is_given_back_can_be_spent_again_and_no_more_than_that():
+    budget = Budget(BudgetPolicy(share=0.0, least=3, window=60.0))
+    assert [budget.try_spend(at) for at in (0.0, 10.0, 20.0, 30.0)] == [True] * 3 + [False]
+    budget.give_back(10.0)
+    assert budget.left(30.0) == 1
+    assert [budget.try_spend(30.0) for _ in range(2)] == [True, False]
+
+
+def test_what_is_given_back_when_it_no_longer_counts_allows_nothing():
+    budget = Budget(BudgetPolicy(share=0.0, least=3, window=60.0))
+    assert budget.try_spend(0.0)
+    assert budget.try_spend(50.0)
+    assert budget.left(70.0) == 1  # of the stretch; the first is out of the window
+    budget.give_back(0.0)
+    assert budget.left(70.0) == 1

@@ -129,6 +129,51 @@ def test_it_finds_what_the_service_bears_and_stays_near_it():
     assert sum(late) / len(late) > 0.7 * 50
 
 
+def test_where_nothing_was_borne_between_two_halvings_it_was_down_and_comes_back_by_doubling():
+    limit = limit_of(64)
+    for _ in range(8):
+        release(limit, *fill(limit), overloaded=True)
+    assert limit.limit == 1
+    inside, seen = fill(limit), list[int]()
+    for _ in range(8):
+        after = list[Ticket]()
+        for ticket in inside:
+            release(limit, ticket, overloaded=False)
+            after += fill(limit)
+        inside = after
+        seen.append(limit.limit)
+    assert seen == [2, 4, 8, 16, 32, 64, 65, 66]
+
+
+def test_what_had_begun_before_it_was_down_does_not_say_that_it_was_crowded():
+    limit = limit_of(64)
+    old = fill(limit)
+    release(limit, *old[:40], overloaded=True)
+    new, *others = fill(limit)
+    release(limit, *old[40:], overloaded=False)
+    release(limit, new, overloaded=True)
+    assert limit.limit == 16
+    release(limit, *others, overloaded=None)
+    inside = fill(limit)
+    for ticket in inside:
+        release(limit, ticket, overloaded=False)
+        inside += fill(limit)
+        if limit.limit == 64:
+            break
+    assert len(inside) <= 2 * 64 + 1  # by each success
+
+
+def test_a_service_that_refuses_before_it_answers_is_not_taken_for_one_that_is_down():
+    limit, seen = limit_of(1000), list[int]()
+    for _ in range(300):  # it bears 10; what is too much is refused first
+        tickets = fill(limit)
+        seen.append(len(tickets))
+        release(limit, *tickets[10:], overloaded=True)
+        release(limit, *tickets[:10], overloaded=False)
+    assert max(seen[20:]) == 11
+    assert min(seen[20:]) >= 5
+
+
 moves = st.lists(
     st.one_of(st.just("in"), st.tuples(st.sampled_from([True, False, None]), st.integers(0, 50))),
     max_size=300,
@@ -147,6 +192,7 @@ def test_whatever_happens_it_is_within_bounds_and_moves_by_the_rule(
     limit = limit_of(initial, least=least, most=most)
     inside: list[tuple[Ticket, int]] = []  # and when each began
     halved_at = borne = peak = 0
+    alive, crowded, fast_until = True, limit.limit, limit.limit
     for time, move in enumerate(moves, 1):
         before = limit.limit
         if isinstance(move, str):
@@ -162,13 +208,19 @@ def test_whatever_happens_it_is_within_bounds_and_moves_by_the_rule(
             counts = began > halved_at
             if overloaded and counts:
                 assert limit.limit == max(least, min(before, peak) // 2)
-                halved_at, borne, peak = time, 0, len(inside) + 1
-            else:
-                borne += overloaded is False and counts
-                assert limit.limit - before in {0, 1}
-                if limit.limit > before:
-                    assert borne >= before
-                if limit.limit > before or borne == before:
+                if alive:
+                    crowded, fast_until = before, limit.limit
+                else:
+                    fast_until = crowded
+                halved_at, borne, peak, alive = time, 0, len(inside) + 1, False
+            elif overloaded is False and counts:
+                borne, alive = borne + 1, True
+                enough = borne == before or before < fast_until
+                grows = enough and peak >= before and before < most
+                assert limit.limit == before + grows
+                if enough:
                     borne, peak = 0, len(inside) + 1
+            else:
+                assert limit.limit == before
         assert least <= limit.limit <= most
         assert limit.in_flight == len(inside)

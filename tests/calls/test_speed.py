@@ -1,5 +1,7 @@
 """How long a service takes, as its own recent runs tell."""
 
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,3 +100,54 @@ def test_enough_of_the_weight_lies_at_or_below_and_not_below_alone(
     assert answer in {seconds for _, seconds in recent}
     assert sum(weight for weight, seconds in weights if seconds <= answer) >= (q - 1e-9) * total
     assert sum(weight for weight, seconds in weights if seconds < answer) <= (q + 1e-9) * total
+
+
+def cancelled(known: Durations, *seconds: float, at: float = 0.0) -> None:
+    for value in seconds:
+        known.add(value, at, done=False)
+
+
+def test_a_run_that_was_cancelled_counts_as_a_longer_one():
+    known = durations(1.0, 2.0, 3.0, 4.0, 5.0)
+    cancelled(known, 2.5, 2.5, 2.5, 2.5, 2.5)
+    assert known.quantile(0.2, 0.0) == 2.0
+    assert known.quantile(0.21, 0.0) == 3.0
+    assert known.quantile(0.5, 0.0) == 4.0  # the eight longer ones stand for 3, 4 and 5 alike
+    assert known.quantile(0.8, 0.0) == 5.0
+
+
+def test_one_that_was_cancelled_early_says_nothing_of_the_speed():
+    known = durations(*map(float, range(1, 11)))
+    cancelled(known, *[0.5] * 50)
+    for q in (0.1, 0.5, 0.95, 1.0):
+        assert known.quantile(q, 0.0) == durations(*map(float, range(1, 11))).quantile(q, 0.0)
+
+
+def test_where_all_longer_ones_were_cancelled_the_longest_is_said():
+    known = durations(1.0, 1.0, 1.0, 1.0, 1.0)
+    cancelled(known, 7.0, 9.0)
+    assert known.quantile(0.5, 0.0) == 1.0
+    assert known.quantile(0.95, 0.0) == 9.0
+
+
+def test_of_runs_that_were_all_cancelled_nothing_is_said():
+    known = durations(1.0, 2.0, 3.0, 4.0)
+    cancelled(known, *[5.0] * 100)
+    assert known.quantile(0.5, 0.0) is None
+
+
+def test_the_next_run_is_longer_than_the_bound_no_more_often_than_was_said():
+    rng, longer, runs = Random(3), 0, 20_000
+    known = durations(*(rng.random() for _ in range(200)))
+    for _ in range(runs):
+        bound, seconds = known.bound(0.95, 0.0), rng.random()
+        assert bound is not None
+        longer += seconds > bound
+        known.add(seconds, 0.0)
+    assert 0.04 * runs < longer <= 0.05 * runs
+
+
+def test_nothing_known_gives_no_bound_and_few_give_the_longest():
+    assert Durations().bound(0.95, 0.0) is None
+    assert durations(1.0, 2.0).bound(0.95, 0.0) is None
+    assert durations(1.0, 2.0, 3.0, 4.0, 5.0).bound(0.95, 0.0) == 5.0

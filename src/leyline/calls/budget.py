@@ -56,6 +56,14 @@ class Budget:
         self._stretch_spent += 1
         return True
 
+    def give_back(self, spent_at: float) -> None:
+        """What ``try_spend`` allowed at *spent_at* was not used: the service was not asked."""
+        spent = math.floor(spent_at / (self.policy.window / _SLICES))
+        assert self._slice is not None
+        if self._slice - spent <= _SLICES:  # else it counts for nothing any more
+            self._spent[spent % len(self._spent)] -= 1
+            self._stretch_spent -= 1
+
     def left(self, now: float) -> int:
         """How often ``try_spend`` would be true at this moment."""
         self._turn_to(now)

@@ -31,6 +31,9 @@ class AdaptiveLimit:
     last changed; but once a round: runs that began before that say nothing of the number since.
     One more after as many successes as the limit, if it was reached in the meantime: what is not
     used cannot be known to be borne.
+
+    Where nothing succeeded that began between two halvings, the service was down rather than
+    crowded, and bears what it bore before: back up to there it is one more for each success.
     """
 
     policy: ConcurrencyPolicy
@@ -39,10 +42,14 @@ class AdaptiveLimit:
     _round: int = field(default=0, init=False)  # halvings so far
     _borne: int = field(default=0, init=False)  # successes since the limit last changed
     _peak: int = field(default=0, init=False)  # the most at once since then
+    _alive: bool = field(default=True, init=False)  # whether any of this round succeeded
+    _crowded: int = field(init=False)  # the limit when it was last halved while alive
+    _fast_until: int = field(init=False)  # the limit up to which it grows by each success
 
     def __attrs_post_init__(self) -> None:
         policy = self.policy
         self.limit = min(max(policy.initial, policy.least), policy.most)
+        self._crowded = self._fast_until = self.limit
 
     def try_acquire(self) -> Ticket | None:
         """A place, to be given back by ``release``; None if all are taken."""
@@ -59,14 +66,24 @@ class AdaptiveLimit:
         ticket.held = False
         if ticket.round == self._round:
             if ticket.overloaded:
-                self._round += 1
-                self._change(max(self.policy.least, min(self.limit, self._peak) // 2))
+                self._halve()
             elif ticket.overloaded is False:
+                self._alive = True
                 self._borne += 1
-                if self._borne >= self.limit:
+                if self._borne >= self.limit or self.limit < self._fast_until:
                     reached = self._peak >= self.limit
                     self._change(min(self.policy.most, self.limit + reached))
         self.in_flight -= 1
+
+    def _halve(self) -> None:
+        limit = max(self.policy.least, min(self.limit, self._peak) // 2)
+        if self._alive:
+            self._crowded, self._fast_until = self.limit, limit
+        else:
+            self._fast_until = self._crowded
+        self._round += 1
+        self._alive = False
+        self._change(limit)
 
     def _change(self, limit: int) -> None:
         self.limit = limit

@@ -1,7 +1,10 @@
 """The layer of the record: what each attempt came to, for whoever wants to know."""
 
+import itertools
 from collections.abc import Callable
+from typing import Final
 
+import anyio
 from attrs import define
 
 from leyline.calls.job import Handler, Job
@@ -10,6 +13,8 @@ from leyline.calls.speed import Durations
 from leyline.clock import Clock
 from leyline.events import AttemptFinished, AttemptStarted, Events
 from leyline.model import ExecutionResult
+
+_ids: Final = itertools.count(1)
 
 
 @define(kw_only=True)
@@ -30,9 +35,20 @@ class Recording:
     async def __call__(self, job: Job, proceed: Handler, /) -> ExecutionResult:
         if self.events:
             return await self._told(job, proceed)
-        result = await proceed(job)
+        result = await self._timed(job, proceed)
         self._learn(result)
         return result
+
+    async def _timed(self, job: Job, proceed: Handler) -> ExecutionResult:
+        """A run that is cancelled would have taken longer: else the slow ones were never seen,
+        as those are the ones that lose against a hedge."""
+        began = self.clock.monotonic()
+        try:
+            return await proceed(job)
+        except anyio.get_cancelled_exc_class():
+            now = self.clock.monotonic()
+            self.durations.add(now - began, now, done=False)
+            raise
 
     def _learn(self, result: ExecutionResult) -> None:
         if result.success:
@@ -41,33 +57,44 @@ class Recording:
         self.observe(result)
 
     async def _told(self, job: Job, proceed: Handler) -> ExecutionResult:
+        number = next(_ids)
         self.events.emit(
             AttemptStarted(
                 service=self.service,
                 at=self.clock.wall(),
                 call=job.call.id,
+                id=number,
                 attempt=job.attempt,
                 model=job.model,
             )
         )
-        result: ExecutionResult | None = None
-        error: BaseException | None = None
         try:
-            result = await proceed(job)
-        except BaseException as raised:
-            error = raised
+            result = await self._timed(job, proceed)
+        except BaseException as error:
+            self._tell_the_end(job, number, error=error)
             raise
-        else:
+        try:
             self._learn(result)
-            return result
         finally:
-            self.events.emit(
-                AttemptFinished(
-                    service=self.service,
-                    at=self.clock.wall(),
-                    call=job.call.id,
-                    attempt=job.attempt,
-                    result=result,
-                    error=error,
-                )
+            self._tell_the_end(job, number, result=result)
+        return result
+
+    def _tell_the_end(
+        self,
+        job: Job,
+        number: int,
+        *,
+        result: ExecutionResult | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        self.events.emit(
+            AttemptFinished(
+                service=self.service,
+                at=self.clock.wall(),
+                call=job.call.id,
+                id=number,
+                attempt=job.attempt,
+                result=result,
+                error=error,
             )
+        )

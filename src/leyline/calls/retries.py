@@ -18,7 +18,7 @@ from leyline.policies import RetryPolicy
 class Retries:
     """Tries again by *policy* and within *budget*; each try waits for the quota anew.
 
-    Where a later try starts nothing, what the last process said stands.
+    Where a later try starts nothing, what the last process said stands, and it costs no budget.
     idempotent: Whether asking twice does no harm. budget: None: as often as *policy* says.
     """
 
@@ -32,31 +32,41 @@ class Retries:
     name: str = "retry"
 
     async def __call__(self, job: Job, proceed: Handler, /) -> ExecutionResult:
-        started, last = 0, None
+        started, last, paid_at = 0, None, None
         while True:
             outcome: ExecutionResult | LeylineError
             try:
                 outcome = await proceed(job)
             except LeylineError as error:
                 outcome = error
+                self._give_back(paid_at)
             else:
                 started += 1
                 last = evolve(outcome, attempts=started) if started > 1 else outcome
-            delay = self._delay(job, outcome)
+            paid_at = self.clock.monotonic()
+            delay = self._delay(job, outcome, paid_at)
             if delay is None:
                 if last is None:
                     assert isinstance(outcome, LeylineError)
                     raise outcome
                 return last
-            await self.clock.sleep(delay)
+            try:
+                await self.clock.sleep(delay)
+            except BaseException:
+                self._give_back(paid_at)
+                raise
             job = self._again(job)
 
-    def _delay(self, job: Job, outcome: ExecutionResult | LeylineError) -> float | None:
-        """Seconds until the next try; None: there is none."""
+    def _give_back(self, paid_at: float | None) -> None:
+        """A try that was paid for asked the service nothing."""
+        if paid_at is not None and self.budget is not None:
+            self.budget.give_back(paid_at)
+
+    def _delay(self, job: Job, outcome: ExecutionResult | LeylineError, now: float) -> float | None:
+        """Seconds until the next try, which is paid for; None: there is none."""
         failure = _failure(outcome)
         if failure is None or not job.may_repeat():
             return None
-        now = self.clock.monotonic()
         delay = next_delay(
             self.policy,
             attempt=job.attempt,

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, Final, cast, get_args, get_origin
 
-from attrs import AttrsInstance, fields
+from attrs import Attribute, AttrsInstance, fields
 from cattrs import (
     ClassValidationError,
     Converter,
     ForbiddenExtraKeysError,
     IterableValidationError,
 )
-from cattrs.gen import make_dict_structure_fn
+from cattrs.gen import make_dict_structure_fn, override
 
 from leyline.config import (
     ErrorPattern,
@@ -157,9 +157,28 @@ def _numbered(given: Mapping[Any, Any]) -> dict[Any, Any]:
     return numbered
 
 
+def _valid(attribute: "Attribute[Any]") -> Any:
+    """As its type says, and as its own class checks it: so that the problem has its path."""
+
+    def structure(value: Any, kind: Any) -> Any:
+        typed = _CONVERTER.structure(value, kind)
+        try:
+            cast("Any", attribute.validator)(None, attribute, typed)
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix(f"{attribute.name}: ")) from None
+        return typed
+
+    return structure
+
+
 def _instance_of(cls: type[AttrsInstance]) -> Any:
+    checked = {a.name: override(struct_hook=_valid(a)) for a in fields(cls) if a.validator}
     from_mapping = make_dict_structure_fn(
-        cls, _CONVERTER, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
+        cls,
+        _CONVERTER,
+        _cattrs_forbid_extra_keys=True,
+        _cattrs_detailed_validation=True,
+        **cast("Any", checked),
     )
 
     def structure(value: Any, kind: Any) -> Any:
