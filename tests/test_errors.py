@@ -29,6 +29,7 @@ FAILED = ExecutionResult(
         (errors.SpawnError("a", "no memory", 3.0), "a: no memory"),
         (errors.QuotaExceededError("a", "60 of 60", 3.0, "rpm", 60, 60), "a: 60 of 60"),
         (errors.LedgerError("q.db", "is full"), "quotas in q.db: is full"),
+        (errors.UsageStoreError("u.db", "is full"), "usage in u.db: is full"),
         (errors.AllServicesFailedError(), "no service could be tried"),
         (
             errors.AllServicesFailedError((FAILED, errors.SpawnError("b", "no memory"))),

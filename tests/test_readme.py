@@ -1,10 +1,13 @@
 """What the README shows runs as it stands there."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from leyline import FilesVia, OutputFormat
 from leyline.services import load
@@ -12,24 +15,66 @@ from leyline.services import load
 README = Path(__file__).parents[1].joinpath("README.md").read_text()
 
 
-def block(language: str) -> str:
-    """The first block of code in *language*."""
-    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def block(language: str, section: str = "") -> str:
+    """The first block of code in *language* after the heading *section*; of all, the first."""
+    text = README.partition(f"## {section}\n")[2] if section else README
+    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
     assert found is not None
     return found[1]
 
 
-def test_the_program_runs(tmp_path: Path):
-    tool = tmp_path / "gemini"
-    tool.write_text("""#!/bin/sh\necho '{"response": "it works", "stats": {"models": {}}}'\n""")
-    tool.chmod(0o755)
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "main.py").write_text("x = 1\n")
-    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    said = subprocess.check_output(
-        [sys.executable, "-c", block("python")], cwd=tmp_path, env=environment, text=True
+def run(program: str, folder: Path) -> str:
+    """What *program* says where ``gemini`` and ``review.sh`` are there, as configured above."""
+    for name, answer in (("gemini", "response"), ("review.sh", "answer")):
+        tool = folder / name
+        said = json.dumps({answer: "it works", "stats": {"models": {}}})
+        tool.write_text(f"#!/bin/sh\necho '{said}'\n")
+        tool.chmod(0o755)
+    (folder / "src").mkdir()
+    (folder / "src" / "main.py").write_text("x = 1\n")
+    environment = {
+        **os.environ,
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "XDG_STATE_HOME": str(folder / "state"),
+    }
+    return subprocess.check_output(
+        [sys.executable, "-c", program], cwd=folder, env=environment, text=True
     )
-    assert re.fullmatch(r"it works \d+\n", said)
+
+
+def test_the_program_runs(tmp_path: Path):
+    assert re.fullmatch(r"it works \d+\n", run(block("python"), tmp_path))
+
+
+def test_the_program_that_asks_several_services_runs(tmp_path: Path):
+    (tmp_path / "services.yaml").write_text(block("yaml"))
+    assert run(block("python", "Failing well"), tmp_path).splitlines() == [
+        "failover: gemini",
+        "race: gemini",
+        "parallel: {'gemini': True, 'reviewer': True}",
+        "select: gemini",
+        "explain: gemini True ",
+        "explain: reviewer False it is not one of those asked for (services)",
+    ]
+
+
+def test_the_program_that_listens_runs(tmp_path: Path):
+    (tmp_path / "services.yaml").write_text(block("yaml"))
+    said = run(block("python", "Events"), tmp_path).split()
+    assert said[::2] == [
+        "CallStarted", "AttemptStarted", "HealthChanged", "AttemptFinished", "CallFinished",
+    ]  # fmt: skip
+    assert set(said[1::2]) == {"gemini"}
+
+
+@pytest.mark.parametrize("section", ["Quotas", "Failing well"])
+def test_what_a_service_may_say_of_itself_loads(tmp_path: Path, section: str):
+    file = tmp_path / "services.yaml"
+    file.write_text(f"services:\n  svc:\n    command: cat\n{block('yaml', section)}")
+    service = load(file)["svc"]
+    if section == "Failing well":
+        assert (service.concurrency.most, service.breaker.opening) == (32, 10)
+        assert service.idempotent is False
 
 
 def test_the_configuration_loads(tmp_path: Path):

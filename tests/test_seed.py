@@ -106,6 +106,31 @@ async def test_the_seeds_failover_loop_runs(registry: ServiceRegistry):
             await execute_with_failover("hi", [])
 
 
+async def test_the_registrys_own_failover_is_called_as_written(registry: ServiceRegistry):
+    prompt, files = "Analyze this code", ["src/main.py"]
+    registry.register("broken", ServiceConfig(name="broken", command="false"))
+    registry.register(
+        "gemini", ServiceConfig("gemini", "gemini", command_template="gemini -p '{prompt}' {files}")
+    )
+    async with registry:
+        result = await registry.execute_with_failover(prompt, files)
+        assert (result.service, result.text) == ("gemini", "an answer")
+
+        registry.unregister("gemini")
+        with pytest.raises(AllServicesFailedError) as caught:
+            await registry.execute_with_failover(prompt, files)
+        assert [attempt.service for attempt in caught.value.attempts] == ["broken"]
+
+
+def test_the_seeds_selection_is_called_as_written(registry: ServiceRegistry):
+    registry.register("small", ServiceConfig("small", "gemini", max_context=100_000))
+    registry.register("large", ServiceConfig("large", "gemini", max_context=1_000_000))
+    service = registry.select_service(requirements={"large_context": True, "fast_response": False})
+    assert service == "large"
+    assert registry.select_service(requirements={}) == "small"
+    assert registry.select_service(requirements={"code_execution": False}) == "small"
+
+
 async def test_the_seeds_parallel_query_runs(registry: ServiceRegistry):
     for name in ("one", "two"):
         registry.register(name, ServiceConfig(name, "gemini", command_template="gemini"))

@@ -14,6 +14,7 @@ LeylineError
 │  ├─ SpawnError                         the system refused to start a process
 │  └─ QuotaExceededError                 its quota has no room in time
 ├─ LedgerError                           the store of the quotas cannot be used
+├─ UsageStoreError                       the store of the usage records cannot be used
 └─ AllServicesFailedError                every service that was tried failed
 """
 
@@ -191,20 +192,43 @@ class LedgerError(LeylineError):
         return f"quotas in {self.store}: {self.reason}"
 
 
+class UsageStoreError(LeylineError):
+    """The store of the usage records cannot be read or written. No call ever fails because of it.
+
+    store: Where it is. reason: What is wrong and what to do.
+    """
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(store, reason)
+        self.store = store
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"usage in {self.store}: {self.reason}"
+
+
 class AllServicesFailedError(LeylineError):
     """Every service that was tried failed.
 
     attempts: What came of each, in the order tried: a result where a process ran, else the error.
+    retry_after: Seconds after which the first of them has room again. None: none said when.
     """
 
-    def __init__(self, attempts: tuple[ExecutionResult | LeylineError, ...] = ()) -> None:
-        super().__init__(attempts)
+    def __init__(
+        self,
+        attempts: tuple[ExecutionResult | LeylineError, ...] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(attempts, retry_after)
         self.attempts = attempts
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         if not self.attempts:
             return "no service could be tried; register one, or see why with health_check_all()"
         lines = "".join(f"\n  {_describe(attempt)}" for attempt in self.attempts)
+        if self.retry_after is not None:
+            lines += f"\nthe first has room again in {self.retry_after:.1f} s; come back then"
         return f"all {len(self.attempts)} services failed:{lines}"
 
 

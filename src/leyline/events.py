@@ -45,19 +45,26 @@ class CallFinished(Event):
 class AttemptStarted(Event):
     """A process is about to be started. attempt: How often it was tried on this service, with this.
 
-    model: What the tool is told; None: its own choice.
+    call: Empty for the prompt of a health check. id: Links it with its end; once in a process, also
+        where one call asks the same service twice at a time. model: What the tool is told; None:
+        its own choice.
     """
 
     call: str
+    id: int
     attempt: int
     model: str | None
 
 
 @frozen(kw_only=True)
 class AttemptFinished(Event):
-    """A process has ended, or could not be started. result, error: One of them is there."""
+    """A process has ended, or could not be started. result, error: One of them is there.
+
+    That of a loser may come after the end of its call, for which nobody waits.
+    """
 
     call: str
+    id: int
     attempt: int
     result: ExecutionResult | None
     error: BaseException | None
@@ -83,7 +90,10 @@ class HedgeStarted(Event):
 
 @frozen(kw_only=True)
 class FailedOver(Event):
-    """*service* is asked, as *origin* did not answer. reason: Why it did not."""
+    """*service* is asked, as *origin* did not answer: in a cascade, or in a race before its turn.
+
+    reason: Why it did not.
+    """
 
     call: str
     origin: str
@@ -123,7 +133,8 @@ EventHook = Callable[[Event], None]
 
 @frozen
 class Events:
-    """Who is told; false if nobody is. A hook that raises is logged, and changes nothing.
+    """Who is told; false if nobody is. A hook that raises is logged, and changes nothing; only
+    KeyboardInterrupt and SystemExit mean the whole program, and go on.
 
     Raises TypeError if the hook is no plain function: nobody would wait for an async one.
     """
@@ -132,7 +143,7 @@ class Events:
 
     def __attrs_post_init__(self) -> None:
         given: object = self.hook
-        if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
+        if given is not None and (not callable(given) or _is_async(given)):
             raise TypeError(
                 f"on_event must be a plain function of one event, not async; got {given!r}; "
                 "to wait for something, put the event into a queue and wait elsewhere"
@@ -147,5 +158,12 @@ class Events:
             return
         try:
             self.hook(event)
-        except Exception:
-            logger.exception("on_event raised at %r; the call goes on", event)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # also of a cancellation that is not the call's
+            what = type(event).__name__  # an event may hold an answer, which is in no log
+            logger.exception("on_event raised at %s of %s; it goes on", what, event.service)
+
+
+def _is_async(hook: Callable[..., object]) -> bool:
+    return any(map(inspect.iscoroutinefunction, (hook, type(hook).__call__)))

@@ -12,6 +12,7 @@ import pytest
 
 from leyline import ExecutionResult, FailureKind
 from tests.cli.conftest import Machine
+from tests.cli.test_health import on_terminal
 from tests.processes import is_alive
 
 STUBBORN = Path(__file__).parent.parent / "programs" / "stubborn.sh"
@@ -359,3 +360,81 @@ def until(condition, within: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_failover_asks_one_after_another_in_the_order_given(machine: Machine):
+    machine.services(
+        one="echo one >> asked; exit 7", two="echo two >> asked; cat", three="echo 3 >> asked; cat"
+    )
+    done = machine.run("run", "--failover", "-s", "one", "-s", "two", "-s", "three", "hi")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hi\n", "")
+    asked = (machine.folder / "asked").read_text().split()
+    assert list(dict.fromkeys(asked)) == ["one", "two"]
+    (machine.folder / "asked").unlink()
+    machine.run("run", "--failover", "-s", "three", "-s", "one", "hi")
+    assert (machine.folder / "asked").read_text() == "3\n"
+
+
+def test_failover_asks_all_where_none_is_named(machine: Machine):
+    machine.services(one="exit 7", two="cat")
+    assert machine.run("run", "--failover", "hi").stdout == "hi\n"
+
+
+def test_a_race_has_the_first_good_answer(machine: Machine):
+    machine.services(slow="sleep 600", bad="exit 7", good="cat")
+    done = machine.run("run", "--race", "--json", "hi")
+    assert (done.returncode, json.loads(done.stdout)["service"]) == (0, "good")
+
+
+@pytest.mark.parametrize("how", ["--failover", "--race"])
+@pytest.mark.parametrize(
+    ("scripts", "code"),
+    [
+        ({"one": "exit 7", "two": "exit 8"}, 1),
+        ({"one": "sleep 600", "two": "sleep 600"}, 124),
+        ({"one": "sleep 600", "two": "exit 8"}, 1),
+    ],
+)
+def test_where_all_fail_each_says_why(machine: Machine, how, scripts, code):
+    machine.services(**scripts)
+    done = machine.run("run", how, "--timeout", "1", "hi")
+    assert (done.returncode, done.stdout) == (code, "")
+    first, *lines = done.stderr.splitlines()
+    assert first == "leyline: all 2 services failed:"
+    assert sorted(line.split(":")[0] for line in lines) == ["  one", "  two"]
+
+
+def test_where_one_of_those_that_failed_recovers_it_is_worth_trying_later(machine: Machine):
+    tool = machine.tool("tool", "echo 'retry in 3600 s' >&2; exit 1")
+    machine.configure(LIMITED.format(tool=tool) + "  gone: {command: no-such-tool}\n")
+    done = machine.run("run", "--race", "hi")
+    assert (done.returncode, done.stdout) == (4, "")
+
+
+def test_where_none_can_be_started_nothing_was(machine: Machine):
+    machine.configure("services: {one: {command: no-such-one}, two: {command: no-such-two}}\n")
+    done = machine.run("run", "--failover", "hi")
+    assert (done.returncode, done.stdout) == (3, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-s", "one", "-s", "two"], "--failover or --race"),
+        (["--failover", "--race"], "exclude each other"),
+    ],
+)
+def test_several_services_need_a_way_to_be_asked(machine: Machine, arguments, message):
+    machine.services(one="cat", two="cat")
+    done = machine.run("run", *arguments, "hi")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("how", ["--failover", "--race"])
+def test_a_terminal_is_told_who_answered(machine: Machine, how):
+    machine.services(one="exit 7", two="cat")
+    code, screen = on_terminal(machine, "run", how, "hi")
+    assert code == 0
+    assert "leyline: two answered" in screen

@@ -1,9 +1,10 @@
 """How the program ends: its exit codes, and which failure and which error means which."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
-from leyline.errors import LeylineError, RejectedError
+from leyline.errors import AllServicesFailedError, LeylineError, RejectedError
 from leyline.model import REMEDIES, ExecutionResult, FailureKind
 
 
@@ -58,6 +59,19 @@ def of_error(error: LeylineError) -> ExitCode:
     """The exit code where nothing ran."""
     if isinstance(error, RejectedError):
         return ExitCode.NOT_STARTED if error.retry_after is None else ExitCode.LATER
+    if isinstance(error, AllServicesFailedError):
+        return _of_attempts(error.attempts)
     if isinstance(error, NoUsableServiceError):
         return ExitCode.NOT_STARTED
     return ExitCode.FAILED if isinstance(error, OutputError) else ExitCode.USAGE
+
+
+def _of_attempts(attempts: Sequence[ExecutionResult | LeylineError]) -> ExitCode:
+    """What all have in common, else what is worth the most to know."""
+    codes = {of_result(a) if isinstance(a, ExecutionResult) else of_error(a) for a in attempts}
+    if len(codes) == 1:
+        return codes.pop()
+    if ExitCode.LATER in codes:
+        return ExitCode.LATER
+    ran = codes & {ExitCode.FAILED, ExitCode.TIMED_OUT}
+    return ExitCode.FAILED if ran else ExitCode.NOT_STARTED

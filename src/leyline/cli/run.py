@@ -3,8 +3,8 @@
 import functools
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -16,24 +16,38 @@ from leyline.config import UNSAID
 from leyline.model import ExecutionResult, Failure
 from leyline.service_registry import ServiceRegistry
 
+_Prompt = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PROMPT",
+        help="The prompt; put -- before one that begins with a dash. Without it, or with -, "
+        "the prompt is read from standard input.",
+        show_default=False,
+    ),
+]
+_Services = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--service",
+        "-s",
+        metavar="NAME",
+        help="Who to ask. Default: the first usable one; with --failover or --race, for which "
+        "it is repeatable, all.",
+        show_default=False,
+    ),
+]
+
 
 def run(
     *,
-    prompt: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="PROMPT",
-            help="The prompt; put -- before one that begins with a dash. Without it, or with -, "
-            "the prompt is read from standard input.",
-            show_default=False,
-        ),
-    ] = None,
-    service: Annotated[
-        str | None,
-        typer.Option(
-            "--service", "-s", metavar="NAME", help="Who to ask. Default: the first usable one."
-        ),
-    ] = None,
+    prompt: _Prompt = None,
+    services: _Services = None,
+    failover: Annotated[
+        bool, typer.Option("--failover", help="Ask one after another, until one answers.")
+    ] = False,
+    race: Annotated[
+        bool, typer.Option("--race", help="Ask all at once; the first good answer counts.")
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", metavar="NAME", help="Default: the service's own."),
@@ -50,19 +64,17 @@ def run(
     as_json: options.Json = False,
 ) -> int:
     """Ask a service, and print its answer."""
+    names = tuple(services or ())
+    _check_options(names, failover=failover, race=race)
     text = _prompt(prompt)
-    fleet = Fleet.find(config, names=(service,) if service else ())
+    fleet = Fleet.find(config, names=names)
     fleet.require()
-    if service is not None:
-        fleet.check(service)
-    execute = functools.partial(
-        fleet.registry.execute,
-        prompt=text,
-        files=files,
-        model=model,
-        timeout=UNSAID if timeout is None else timeout,
-    )
-    result = run_until_interrupted(functools.partial(_ask, fleet.registry, service, execute))
+    for name in names:
+        fleet.check(name)
+    seconds = UNSAID if timeout is None else timeout
+    asked = _Asked(prompt=text, files=files, model=model, timeout=seconds)
+    ask = functools.partial(_ask_several, race=race) if failover or race else _ask_one
+    result = run_until_interrupted(functools.partial(ask, fleet.registry, names, asked))
     if as_json:
         output.write_json(result)
     elif result.success:
@@ -70,6 +82,22 @@ def run(
     if result.failure is not None:
         output.note(_describe(result, result.failure))
     return exits.of_result(result)
+
+
+class _Asked(TypedDict):
+    prompt: str
+    files: list[str] | None
+    model: str | None
+    timeout: float
+
+
+def _check_options(names: Sequence[str], *, failover: bool, race: bool) -> None:
+    if failover and race:
+        raise CommandLineError("--failover and --race exclude each other; give one of them")
+    if len(names) > 1 and not (failover or race):
+        raise CommandLineError(
+            f"{len(names)} services are named; say how to ask them: --failover or --race"
+        )
 
 
 def _prompt(argument: str | None) -> str:
@@ -100,17 +128,26 @@ def _read_standard_input() -> str:
         raise CommandLineError(f"cannot read standard input: {error.strerror}") from None
 
 
-async def _ask(
-    registry: ServiceRegistry,
-    service: str | None,
-    execute: Callable[[str], Awaitable[ExecutionResult]],
+async def _ask_one(
+    registry: ServiceRegistry, names: Sequence[str], asked: _Asked
 ) -> ExecutionResult:
     async with registry:
-        if service is None:
-            service = await _first_usable(registry)
-            if sys.stderr.isatty():
-                output.note(f"asking {service}")
-        return await execute(service)
+        service = names[0] if names else await _first_usable(registry)
+        if not names and sys.stderr.isatty():
+            output.note(f"asking {service}")
+        return await registry.execute(service, **asked)
+
+
+async def _ask_several(
+    registry: ServiceRegistry, names: Sequence[str], asked: _Asked, *, race: bool
+) -> ExecutionResult:
+    services = names or tuple(registry.services)
+    async with registry:
+        call = registry.race if race else registry.execute_with_failover
+        result = await call(services=services, **asked)
+    if sys.stderr.isatty():
+        output.note(f"{result.service} answered")
+    return result
 
 
 async def _first_usable(registry: ServiceRegistry) -> str:
