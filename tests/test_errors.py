@@ -32,6 +32,10 @@ FAILED = ExecutionResult(
         (errors.UsageStoreError("u.db", "is full"), "usage in u.db: is full"),
         (errors.AllServicesFailedError(), "no service could be tried"),
         (
+            errors.AllServicesFailedError((FAILED,), retry_after=12.34),
+            "a: auth: key not valid\nthe first has room again in 12.3 s; come back then",
+        ),
+        (
             errors.AllServicesFailedError((FAILED, errors.SpawnError("b", "no memory"))),
             "all 2 services failed:\n  a: auth: key not valid\n  b: no memory",
         ),

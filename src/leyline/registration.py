@@ -10,7 +10,7 @@ from typing import Self
 from attrs import evolve
 
 from leyline import services
-from leyline.calls import Checkup, Roster, Service
+from leyline.calls import Checkup, Roster, RunFactory, Service
 from leyline.clock import SYSTEM_CLOCK, Clock
 from leyline.config import ServiceConfig
 from leyline.events import EventHook, Events
@@ -94,15 +94,25 @@ class Registration:
         """What is registered, everything filled in, in the order of registration."""
         return MappingProxyType({name: s.config for name, s in self._services.items()})
 
-    def register(self, name: str, config: ServiceConfig, *, replace: bool = False) -> None:
+    def register(
+        self,
+        name: str,
+        config: ServiceConfig,
+        *,
+        replace: bool = False,
+        run: RunFactory | None = None,
+    ) -> None:
         """Add a service; what *config* leaves unsaid comes from the preset of its tool.
+
+        run: For tests: makes what answers in place of a process, behind all that stands around
+            one; see ``leyline.testing.ScriptedService``.
 
         Raises ConfigError with every problem of *config*, ServiceExistsError if *name* is taken
         and *replace* is not set. Nothing is run and nothing is looked up.
         """
         config = services.resolve(evolve(config, name=name))
         service = Service.prepare(
-            config, self._store, self._clock, self._events, self._checkup.observe
+            config, self._store, self._clock, self._events, self._checkup.observe, run=run
         )
         self._services.add(service, replace=replace)
         self._checkup.forget(name)

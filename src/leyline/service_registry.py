@@ -180,10 +180,12 @@ class ServiceRegistry(Registration):
             when it can begin. services, accept: As for ``execute_with_failover``.
         concurrency: How many at once. ordered: In the order of *calls* instead.
 
-        Quotas decide the pace: an item waits for room as long as it takes. One that nobody answers
-        is a result too, with its error. Memory does not depend on how many there are.
+        Quotas decide the pace: an item waits for room as long as it takes, and one that a service
+        throttled is asked again. One that nobody answers is a result too, with its error. Memory
+        does not depend on how many there are.
         Only inside ``async with``: raises RegistryClosedError elsewhere; ValueError,
-        ServiceNotFoundError. Leaving the loop stops what is under way. Where *calls* itself raises,
+        ServiceNotFoundError, TypeError. Leaving the loop stops what is under way (at once by
+        ``contextlib.aclosing``; else when the iterator is let go of). Where *calls* itself raises,
         what had begun is given first.
         """
         return self._router.map(

@@ -15,14 +15,16 @@ from tests.cli.conftest import Machine
 def test_help_names_every_command_and_every_exit_code(machine: Machine, arguments):
     done = machine.run(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
-    for command in ("run", "services", "health", "init"):
+    for command in ("run", "services", "health", "quota", "explain", "usage", "report", "init"):
         assert f"\n  {command} " in done.stdout
     epilog = done.stdout.partition("Exit codes:")[2].splitlines()
     assert {line.split()[0] for line in epilog if line.strip()} == {str(int(c)) for c in ExitCode}
     assert "\033" not in done.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "services", "health", "init"])
+@pytest.mark.parametrize(
+    "command", ["run", "services", "health", "quota", "explain", "usage", "report", "init"]
+)
 def test_every_command_has_help(machine: Machine, command):
     done = machine.run(command, "--help")
     assert done.returncode == 0

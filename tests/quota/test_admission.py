@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import anyio
 import pytest
@@ -252,6 +253,12 @@ async def test_a_head_whose_deadline_has_passed_is_refused_and_books_nothing():
     assert caught.value.limit == "ten"
     assert store.left == 0
     assert "book" not in store.asked
+
+
+async def test_a_call_that_has_to_start_at_once_does_so_although_the_loop_is_late():
+    clock = evolve(VIRTUAL_CLOCK, monotonic=partial(next, itertools.count(0.0, 0.125)))
+    queue = Admission("svc", (TEN_IN_TEN,), Store(), clock)
+    await queue.admit(ONE, deadline=0.0)
 
 
 async def test_a_deadline_that_passes_while_the_head_is_paced_is_noticed_then():

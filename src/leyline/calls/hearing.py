@@ -16,10 +16,12 @@ class Audience:
 
     hear: Takes each piece of the answer. None: nobody does.
     impatient: Whether a run is stopped when its tool says that it tries again by itself.
+    started: Told of each run, when nothing holds it back any more.
     """
 
     hear: Callable[[str], None] | None = None
     impatient: bool = False
+    started: Callable[[], None] = lambda: None
 
 
 NOBODY: Final = Audience()

@@ -33,6 +33,7 @@ class Recording:
     name: str = "record"
 
     async def __call__(self, job: Job, proceed: Handler, /) -> ExecutionResult:
+        job.audience.started()
         if self.events:
             return await self._told(job, proceed)
         result = await self._timed(job, proceed)

@@ -18,6 +18,9 @@ from leyline.model import Call, Completed, ExecutionResult
 from leyline.process import Lifespan, Runner
 from leyline.quota import Store
 
+RunFactory = Callable[[ServiceConfig, Clock], Handler]
+"""Makes the innermost step of a service's calls, of its configuration and the registry's clock."""
+
 
 @define(eq=False, kw_only=True)
 class Service:
@@ -41,24 +44,27 @@ class Service:
         clock: Clock,
         events: Events,
         observe: Callable[["Service", ExecutionResult], None],
+        *,
+        run: RunFactory | None = None,
     ) -> "Service":
         """Make a resolved *config* ready; its quota is kept in *store*, which is not opened yet.
 
-        observe: Told of the result of every run. Raises ConfigError if the template is wrong.
+        observe: Told of the result of every run. run: Makes what answers in place of a process.
+        Raises ConfigError if the template is wrong.
         """
         rng = Random()  # noqa: S311  (spreads retries; nothing secret)
         memory = Memory.of(config, store, clock, events, rng)
         found = layers(
             config, memory, clock, events, rng, observe=lambda result: observe(service, result)
         )
-        run = Run.of(config, clock)
+        process = Run.of(config, clock)
         service = cls(
             config=config,
             memory=memory,
             pipeline=(*(layer.name for layer in found), "run"),
             clock=clock,
-            run=run,
-            handler=compose(found, run),
+            run=process,
+            handler=compose(found, process if run is None else run(config, clock)),
         )
         return service
 

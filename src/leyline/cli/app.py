@@ -7,12 +7,16 @@ from typing import Annotated, Final, cast
 import typer
 
 from leyline.cli import exits, output
+from leyline.cli.batch import batch
 from leyline.cli.exits import ExitCode
+from leyline.cli.explain import explain
 from leyline.cli.health import health
 from leyline.cli.init import init
 from leyline.cli.quota import quota
+from leyline.cli.report import report
 from leyline.cli.run import run
 from leyline.cli.services import services
+from leyline.cli.usage import app as usage_app
 from leyline.errors import LeylineError
 
 # What typer raises for a wrong command line; it has no public name for it.
@@ -28,8 +32,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
-for command in (run, services, health, quota, init):
+for command in (run, batch, services, health, quota, explain, report, init):
     app.command()(command)
+app.add_typer(usage_app, name="usage")
 
 
 def _print_version(wanted: bool) -> None:

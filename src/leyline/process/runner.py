@@ -58,6 +58,11 @@ class Runner:
         self._sweeping = False
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether it starts nothing any more."""
+        return self._closed
+
     def workspace(self) -> Workspace:
         """A name and a folder for the next run."""
         if self._closed:

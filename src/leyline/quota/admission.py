@@ -32,10 +32,14 @@ class Grant:
 
 @define(eq=False)
 class _Waiter:
-    """booked: Whether it may hold a booking. refusal: Why its turn never comes."""
+    """turn_at: When it was its turn: when it asked, where nobody was before it.
+
+    booked: Whether it may hold a booking. refusal: Why its turn never comes.
+    """
 
     weight: Weight
     deadline: float
+    turn_at: float
     booking: str = field(factory=lambda: uuid.uuid4().hex)
     turn: anyio.Event = field(factory=anyio.Event)
     booked: bool = False
@@ -95,7 +99,7 @@ class Admission:
         Cancellation: what was booked is given back, and the next has its turn.
         """
         since = self._clock.monotonic()
-        waiter = _Waiter(weight, math.inf if deadline is None else deadline)
+        waiter = _Waiter(weight, math.inf if deadline is None else deadline, since)
         try:
             await self._turn(waiter, priority)
             try:
@@ -170,6 +174,7 @@ class Admission:
         if self._alarm is not None and waiter.deadline < self._alarmed_by:
             self._alarm.cancel()
         await waiter.turn.wait()
+        waiter.turn_at = self._clock.monotonic()
         if waiter.refusal is not None:
             raise waiter.refusal
 
@@ -200,7 +205,8 @@ class Admission:
             await self._debts.repay()
         now = self._clock.monotonic()
         await self._refuse(now)
-        if head.deadline < now:
+        # Who asked in time, and had nobody before it, has its look even if the loop is late.
+        if head.deadline < head.turn_at:
             raise overdue(self._account, await self.status(), 0.0)
         await self._pace(head)
         asked, wall = self._clock.monotonic(), self._clock.wall()

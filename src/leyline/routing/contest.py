@@ -10,18 +10,23 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field, frozen
 
-from leyline.errors import LeylineError, RegistryClosedError
+from leyline.clock import Clock
+from leyline.errors import LeylineError, RegistryClosedError, RejectedError
 from leyline.model import REMEDIES, ExecutionResult
 
 Accept = Callable[[ExecutionResult], bool]
 """Whether a successful result is good enough."""
+
+AT_ONCE: Final = 0.02
+"""Seconds in which what has to start at once has started: a look into the store takes some."""
 
 
 class Cause(Enum):
@@ -84,14 +89,13 @@ class _Contest:
         return True
 
     async def run(self) -> ExecutionResult | None:
+        await checkpoint()  # whoever is cancelled already starts nothing
         send, receive = anyio.create_memory_object_stream[_Arrival](math.inf)
         try:
             while self.begin(Cause.FIRST, send) and self.due <= anyio.current_time():
                 pass
             while self.running:
-                arrival = None
-                with anyio.CancelScope(deadline=self.due):
-                    arrival = await receive.receive()
+                arrival = await self.arrival(receive)
                 if arrival is None:
                     self.begin(Cause.SLOW, send)
                     continue
@@ -108,12 +112,20 @@ class _Contest:
             send.close()
             receive.close()
 
+    async def arrival(self, receive: MemoryObjectReceiveStream[_Arrival]) -> _Arrival | None:
+        """What came of an attempt; None: it is time for another beside those that run."""
+        with anyio.CancelScope(deadline=self.due):
+            return await receive.receive()
+        with suppress(anyio.WouldBlock):  # came in the same moment
+            return receive.receive_nowait()
+        return None
+
     def judge(self, arrival: _Arrival) -> ExecutionResult | None:
         outcome = arrival.outcome
         if isinstance(outcome, ExecutionResult):
             if outcome.success and (self.accept is None or self.accept(outcome)):
                 return outcome
-        elif not isinstance(outcome, LeylineError):
+        elif not isinstance(outcome, LeylineError) or isinstance(outcome, RegistryClosedError):
             raise outcome
         self.contenders.lost(arrival.attempt, outcome)
         return None
@@ -135,8 +147,23 @@ async def contest(
 def may_go_elsewhere(outcome: ExecutionResult | BaseException) -> bool:
     """Whether another service may answer where this one did not."""
     if not isinstance(outcome, ExecutionResult) or outcome.failure is None:
-        return not isinstance(outcome, RegistryClosedError)
+        return True
     return REMEDIES[outcome.failure.kind].elsewhere
+
+
+def room_at(outcome: ExecutionResult | LeylineError, clock: Clock) -> float | None:
+    """When the service that has just answered so has room again, in monotonic seconds.
+
+    None: it did not say.
+    """
+    now, seconds = clock.monotonic(), None
+    if isinstance(outcome, RejectedError):
+        seconds = outcome.retry_after
+    elif isinstance(outcome, ExecutionResult) and outcome.failure is not None:
+        seconds = outcome.failure.retry_after
+        if outcome.failure.until is not None:
+            seconds = max(0.0, outcome.failure.until - clock.wall())
+    return None if seconds is None else now + seconds
 
 
 async def _run(
@@ -145,6 +172,7 @@ async def _run(
     tell = partial(_tell, attempt, send)
     with scope:
         try:
+            await checkpoint_if_cancelled()  # over before it began
             tell(await attempt.start())
         except Exception as error:
             tell(error)

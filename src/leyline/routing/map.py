@@ -8,10 +8,9 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
-    Iterator,
 )
-from contextlib import suppress
-from typing import Final, Generic, TypeVar
+from contextlib import aclosing, suppress
+from typing import Final, Generic, TypeVar, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -19,6 +18,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from attrs import define, field, frozen
 
 from leyline.calls import Request
+from leyline.clock import Clock
 from leyline.errors import (
     AllServicesFailedError,
     LeylineError,
@@ -35,27 +35,52 @@ _AHEAD: Final = 4
 """How many times the concurrency may be done and wait for an earlier one, in order."""
 
 
+def requests(
+    source: Iterable[str | Request] | AsyncIterable[str | Request], clock: Clock
+) -> AsyncGenerator[Request, None]:
+    """What is to be asked, an item at a time; the rest of *source* is left where it is.
+
+    Raises TypeError, at once, if *source* holds no items, and where one of them cannot be asked.
+    """
+    if isinstance(source, str | bytes | bytearray | Request):
+        raise TypeError(f"what is mapped is one {type(source).__name__}; put it into a list")
+    if not isinstance(source, Iterable | AsyncIterable):
+        raise TypeError(f"what is mapped has to be iterable; got a {type(source).__name__}")
+    return _requests(source, clock)
+
+
+async def _requests(
+    source: Iterable[str | Request] | AsyncIterable[str | Request], clock: Clock
+) -> AsyncGenerator[Request, None]:
+    index = 0
+    async with aclosing(_each(source)) as items:
+        async for item in items:
+            yield _request(index, item, clock)
+            index += 1
+
+
 async def map_calls(
-    source: Iterable[T] | AsyncIterable[T],
+    items: AsyncGenerator[T, None],
     answer: Callable[[int, T], Awaitable[R]],
     *,
     group: TaskGroup,
     concurrency: int,
     ordered: bool,
 ) -> AsyncGenerator[R, None]:
-    """What *answer* makes of each item of *source* (with its index from 0), as it is done.
+    """What *answer* makes of each of *items* (with its index from 0), as it is done.
 
     At most *concurrency* are under way, and an item is taken only when it can begin, so memory
-    does not depend on how many there are. ordered: In the order of the source instead; one that
-    takes long then holds up the others when four times *concurrency* are done.
+    does not depend on how many there are. ordered: In the order of the items instead; one that
+    takes long then holds up the others when four times *concurrency* have been taken.
 
-    It runs in *group*. Leaving the loop stops what is under way. Where *source* raises, what had
-    begun is given first, then that is raised. Raises RegistryClosedError if the group ends.
+    It runs in *group*. Leaving the loop stops what is under way, and closes *items*. Where these
+    raise, what had begun is given first, then that is raised; where *answer* does, what was done.
+    Raises RegistryClosedError if the group ends.
     """
     # Each result waits for the consumer with its place taken: so nothing piles up.
     places = concurrency * _AHEAD if ordered else concurrency
     send, receive = anyio.create_memory_object_stream[tuple[int, R]](math.inf)
-    run = _Map(source, answer, send, concurrency, anyio.Semaphore(places))
+    run = _Map(items, answer, send, concurrency, anyio.Semaphore(places))
     try:
         group.start_soon(run.main)
     except RuntimeError:
@@ -110,7 +135,7 @@ def unanswered(index: int, call: Request, error: LeylineError) -> Mapped:
 class _Map(Generic[T, R]):
     """error: Why it ended before its source did; None: it did not."""
 
-    source: Iterable[T] | AsyncIterable[T]
+    items: AsyncGenerator[T, None]
     answer: Callable[[int, T], Awaitable[R]]
     send: MemoryObjectSendStream[tuple[int, R]]
     concurrency: int
@@ -121,55 +146,71 @@ class _Map(Generic[T, R]):
     _workers: int = 0
     _taken: int = 0
     _exhausted: bool = False
+    _broken: Exception | None = None
 
     async def main(self) -> None:
         """Answer all; whatever happens ends as ``error``, never in the group."""
         with self.scope, self.send:
             try:
-                items = _iterate(self.source)
-                async with anyio.create_task_group() as workers:
-                    await self._work(items, workers)
-                if self._exhausted and isinstance(self.error, RegistryClosedError):
-                    self.error = None
+                async with aclosing(self.items), anyio.create_task_group() as workers:
+                    await self._work(workers)
+                self.error = self._broken
             except* Exception as errors:
-                self.error = errors.exceptions[0]
+                self.error = _first(errors)
 
-    async def _work(self, items: AsyncIterator[T], workers: TaskGroup) -> None:
+    async def _work(self, workers: TaskGroup) -> None:
         """One after another, until there are no more; with one more worker for each that began."""
         self._workers += 1
         while True:
             async with self._turn:
-                taken = await self._take(items)
+                taken = await self._take()
             if taken is None:
                 return
             if self._workers < self.concurrency:
-                workers.start_soon(self._work, items, workers)
+                workers.start_soon(self._work, workers)
             index, item = taken
             result = await self.answer(index, item)
             with suppress(anyio.BrokenResourceError):  # the consumer has left
                 self.send.send_nowait((index, result))
 
-    async def _take(self, items: AsyncIterator[T]) -> tuple[int, T] | None:
+    async def _take(self) -> tuple[int, T] | None:
         if self._exhausted:
             return None
         await self.places.acquire()
         try:
-            item = await anext(items)
+            item = await anext(self.items)
         except StopAsyncIteration:
             self._exhausted = True
             return None
         except Exception as error:
-            self._exhausted, self.error = True, error
+            self._exhausted, self._broken = True, error
             return None
         self._taken += 1
         return self._taken - 1, item
 
 
-async def _iterate(source: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+def _first(error: BaseException) -> Exception:
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return cast("Exception", error)
+
+
+async def _each(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     if isinstance(source, AsyncIterable):
         async for item in source:
             yield item
-        return
-    iterator: Iterator[T] = iter(source)
-    for item in iterator:
-        yield item
+    else:
+        for item in source:
+            yield item
+
+
+def _request(index: int, item: object, clock: Clock) -> Request:
+    """What is to be asked. Raises TypeError."""
+    if isinstance(item, str):
+        return Request(prompt=item, asked_at=clock.wall())
+    if isinstance(item, Request):
+        return item
+    raise TypeError(
+        f"item {index} of what is mapped is of type {type(item).__name__}; each has to be a prompt "
+        "(str) or a Request"
+    )

@@ -6,23 +6,33 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from anyio.abc import TaskGroup
-from attrs import define, field
+from attrs import define, field, frozen
 
 from leyline.clock import Clock
-from leyline.errors import AllServicesFailedError, LeylineError
-from leyline.events import Events, HedgeStarted
+from leyline.errors import AllServicesFailedError, LeylineError, QuotaExceededError
+from leyline.events import Events, FailedOver, HedgeStarted
 from leyline.model import ExecutionResult
-from leyline.routing.contest import Accept, Attempt, Cause, contest
+from leyline.routing.contest import Accept, Attempt, Cause, contest, room_at
+from leyline.routing.told import why
+
+
+@frozen(kw_only=True)
+class _Hedge(Attempt):
+    """Beside one that is slow. new: Its service was not asked before."""
+
+    new: bool
 
 
 @define(kw_only=True)
 class Race:
     """Services that are asked at the same time, or one after the other before the first is done.
 
-    services: In the order to be asked in; one may stand there twice.
+    services: In the order to be asked in; one may stand there twice. Where a hedge could not start
+        at once, its service is asked as all are when the others have failed.
     stagger: Seconds that each is left alone before the next is asked beside it; by service.
-    afford: Whether the budget of a service has room for one more hedge; takes it.
-    ask: Asks one; with True only if it can start at once.
+    afford: Whether the budget of a service has room for what is asked beyond the call itself: a
+        hedge, and the same service again after a failure. Takes it.
+    ask: Asks one; with True beyond the call itself, only if it can start at once.
     """
 
     services: Sequence[str]
@@ -34,7 +44,11 @@ class Race:
     call: str
     _begun: float = field(init=False)
     _next: deque[str] = field(init=False)
+    _refused: deque[str] = field(factory=deque[str], init=False)  # hedges that did not start
+    _asked: set[str] = field(factory=set[str], init=False)
     _lost: list[ExecutionResult | LeylineError] = field(init=False)
+    _room: list[float] = field(factory=list[float], init=False)  # when services said to have it
+    _origin: str = field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
         self._begun = self.clock.monotonic()
@@ -48,25 +62,52 @@ class Race:
         """
         result = await contest(self, group=group, accept=accept)
         if result is None:
-            raise AllServicesFailedError(tuple(self._lost))
+            retry_after = None
+            if self._room:
+                retry_after = max(0.0, min(self._room) - self.clock.monotonic())
+            raise AllServicesFailedError(tuple(self._lost), retry_after)
         return result
 
     def next(self, cause: Cause, /) -> Attempt | None:
         """See ``Contenders``."""
-        if not self._next:
-            return None
-        hedge = cause is Cause.SLOW
-        if hedge and not self.afford(self._next[0]):
-            return None
-        service = self._next.popleft()
-        if hedge:
-            after = self.clock.monotonic() - self._begun
-            self.events.emit(
-                HedgeStarted(service=service, at=self.clock.wall(), call=self.call, after=after)
-            )
+        for service in self._next:
+            again = cause is Cause.FAILURE and service in self._asked
+            extra = again or cause is Cause.SLOW
+            if not extra or self.afford(service):
+                self._next.remove(service)
+                break
+        else:
+            if cause is not Cause.FAILURE or not self._refused:
+                return None
+            service, extra = self._refused.popleft(), False
+        new = service not in self._asked
+        self._asked.add(service)
+        if self.events:
+            self._tell(service, cause)
+        start = partial(self.ask, service, extra)
         patience = self.stagger(service) if self._next else math.inf
-        return Attempt(service=service, start=partial(self.ask, service, hedge), patience=patience)
+        if cause is Cause.SLOW:
+            return _Hedge(service=service, start=start, patience=patience, new=new)
+        return Attempt(service=service, start=start, patience=patience)
 
     def lost(self, attempt: Attempt, outcome: ExecutionResult | LeylineError, /) -> None:
         """See ``Contenders``."""
+        self._origin = attempt.service
         self._lost.append(outcome)
+        if isinstance(attempt, _Hedge) and attempt.new and isinstance(outcome, QuotaExceededError):
+            self._refused.append(attempt.service)
+        if (room := room_at(outcome, self.clock)) is not None:
+            self._room.append(room)
+
+    def _tell(self, service: str, cause: Cause) -> None:
+        at = self.clock.wall()
+        if cause is Cause.SLOW:
+            after = self.clock.monotonic() - self._begun
+            self.events.emit(HedgeStarted(service=service, at=at, call=self.call, after=after))
+        elif cause is Cause.FAILURE:
+            reason = why(self._lost[-1])
+            self.events.emit(
+                FailedOver(
+                    service=service, at=at, call=self.call, origin=self._origin, reason=reason
+                )
+            )

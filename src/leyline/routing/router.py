@@ -13,7 +13,7 @@ from collections.abc import (
 from random import Random
 from typing import Final
 
-from attrs import define, evolve
+from attrs import Factory, define, evolve, field
 
 from leyline.calls import NOBODY, Audience, Checkup, Request, Roster
 from leyline.clock import Clock
@@ -30,7 +30,8 @@ from leyline.process import Lifespan
 from leyline.routing.candidate import Candidate
 from leyline.routing.contest import AT_ONCE, Accept
 from leyline.routing.failover import Failover, Terms
-from leyline.routing.map import Mapped, map_calls, unanswered
+from leyline.routing.line import Line
+from leyline.routing.map import Mapped, map_calls, requests, unanswered
 from leyline.routing.race import Race
 from leyline.routing.requirements import Requirements, Strategy
 from leyline.routing.selection import Verdict, explain, select
@@ -49,6 +50,7 @@ class Router:
     clock: Clock
     events: Events
     rng: Random
+    line: Line = field(default=Factory(lambda router: Line(router.clock), takes_self=True))
 
     async def execute(self, service: str, request: Request, lifespan: Lifespan) -> ExecutionResult:
         """Ask one service. Raises what ``Service.execute`` does."""
@@ -84,8 +86,12 @@ class Router:
         *,
         services: Sequence[str] | None,
         accept: Accept | None,
+        insists: bool = False,
     ) -> ExecutionResult:
-        """Ask one service after another. Raises AllServicesFailedError, ServiceNotFoundError."""
+        """Ask one service after another; *insists*: one that throttled a run once more, later.
+
+        Raises AllServicesFailedError, ServiceNotFoundError.
+        """
         ladder, out = self._ladder(request, services)
 
         async def ask(service: str, terms: Terms) -> ExecutionResult:
@@ -96,7 +102,7 @@ class Router:
                 lifespan,
                 max_wait=terms.max_wait,
                 may_repeat=lambda: terms.only,
-                audience=Audience(impatient=not terms.last),
+                audience=Audience(impatient=not terms.last, started=terms.started),
             )
 
         run = Failover(
@@ -108,6 +114,9 @@ class Router:
             clock=self.clock,
             events=self.events,
             call=request.id,
+            insists=insists,
+            priority=request.priority,
+            line=self.line,
         ).run
         start = functools.partial(run, group=lifespan.group, accept=accept)
         return await self._told("execute_with_failover", request, start)
@@ -164,12 +173,17 @@ class Router:
         for name in services or ():
             self.roster.find(name)
 
-        async def answer(index: int, item: str | Request) -> Mapped:
-            call = item if isinstance(item, Request) else Request(prompt=item)
-            chosen = call.services or services
-            patient = evolve(call, deadline=None) if call.deadline is UNSAID else call
+        async def answer(index: int, call: Request) -> Mapped:
+            begun = evolve(
+                call,
+                deadline=None if call.deadline is UNSAID else call.deadline,
+                asked_at=self.clock.wall(),
+            )
+            chosen = services if call.services is None else call.services
             try:
-                result = await self.failover(patient, lifespan, services=chosen, accept=accept)
+                result = await self.failover(
+                    begun, lifespan, services=chosen, accept=accept, insists=True
+                )
             except RegistryClosedError:
                 raise
             except LeylineError as error:
@@ -177,7 +191,11 @@ class Router:
             return Mapped(index=index, call=call, result=result)
 
         return map_calls(
-            source, answer, group=lifespan.group, concurrency=concurrency, ordered=ordered
+            requests(source, self.clock),
+            answer,
+            group=lifespan.group,
+            concurrency=concurrency,
+            ordered=ordered,
         )
 
     def select(self, requirements: Requirements, strategy: Strategy) -> str:
@@ -244,7 +262,8 @@ class Router:
             self.roster.find(name) for name in (self.roster if services is None else services)
         ]
         asked = Requirements(supports_files=bool(request.files), model=request.model)
-        snapshots = candidates(chosen, self.checkup, monotonic=self.clock.monotonic())
+        now = self.clock.monotonic()
+        snapshots = candidates(chosen, self.checkup, monotonic=now, speeds=False)
         verdicts = explain(snapshots, asked, rng=self.rng)
         ladder = [verdict.name for verdict in verdicts if verdict.eligible]
         out: list[RejectedError] = [

@@ -7,15 +7,21 @@ from leyline.routing.candidate import Candidate
 
 
 def candidates(
-    services: Iterable[Service], checkup: Checkup, *, monotonic: float
+    services: Iterable[Service], checkup: Checkup, *, monotonic: float, speeds: bool = True
 ) -> list[Candidate]:
-    """A snapshot of each of *services*, in their order."""
+    """A snapshot of each of *services*, in their order.
+
+    speeds: Whether anybody wants to know how fast they are; it takes as long as all the rest.
+    """
     return [
-        _candidate(service, checkup, order, monotonic) for order, service in enumerate(services)
+        _candidate(service, checkup, order, monotonic, speeds=speeds)
+        for order, service in enumerate(services)
     ]
 
 
-def _candidate(service: Service, checkup: Checkup, order: int, now: float) -> Candidate:
+def _candidate(
+    service: Service, checkup: Checkup, order: int, now: float, *, speeds: bool
+) -> Candidate:
     config, memory = service.config, service.memory
     report = checkup.report(config.name)
     quota = service.meter and service.meter.admission.outlook
@@ -35,7 +41,7 @@ def _candidate(service: Service, checkup: Checkup, order: int, now: float) -> Ca
         breaker_reason=breaker.reason if breaker else "",
         quota_left=quota.left() if quota else 1.0,
         quota_free_in=quota.free_in() if quota else 0.0,
-        speed=memory.durations.quantile(0.5, now),
+        speed=memory.durations.quantile(0.5, now) if speeds else None,
         price=memory.price.per_million,
         weight=config.weight,
     )

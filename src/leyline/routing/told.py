@@ -1,8 +1,10 @@
 """Tells that a call begins, and what came of it."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from leyline.clock import Clock
+from leyline.errors import LeylineError
 from leyline.events import CallFinished, CallStarted, Events
 from leyline.model import ExecutionResult
 
@@ -20,23 +22,19 @@ async def told(
     if not events:
         return await start()
     events.emit(CallStarted(service=service, at=clock.wall(), call=call, operation=operation))
-    result: ExecutionResult | None = None
-    error: BaseException | None = None
+    finished = partial(CallFinished, service=service, call=call, operation=operation)
     try:
         result = await start()
-    except BaseException as raised:
-        error = raised
+    except BaseException as error:
+        events.emit(finished(at=clock.wall(), result=None, error=error))
         raise
-    else:
-        return result
-    finally:
-        events.emit(
-            CallFinished(
-                service=service,
-                at=clock.wall(),
-                call=call,
-                operation=operation,
-                result=result,
-                error=error,
-            )
-        )
+    events.emit(finished(at=clock.wall(), result=result, error=None))
+    return result
+
+
+def why(outcome: ExecutionResult | LeylineError) -> str:
+    """Why a service that was asked did not answer, for people."""
+    if not isinstance(outcome, ExecutionResult):
+        return str(outcome)
+    failure = outcome.failure
+    return f"{failure.kind}: {failure.message}" if failure else "not accepted"
