@@ -122,7 +122,7 @@ class Call:
     cwd: Working directory of the tool. None means the caller's.
     max_wait: Seconds until it has to start. deadline: Seconds until it has to have ended. None
         means no limit. priority: Before or after others that wait for the same quota.
-    id: What its events are known by.
+    id: What its events are known by. operation: The method of the registry that was called.
     """
 
     prompt: str
@@ -134,6 +134,7 @@ class Call:
     deadline: float | None = None
     priority: Priority = Priority.NORMAL
     id: str = ""
+    operation: str = "execute"
 
 
 @frozen(kw_only=True)

@@ -5,18 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from attrs import evolve
 
 from leyline import services
-from leyline.calls import Checkup, Roster, RunFactory, Service
+from leyline.calls import Bookkeeping, Checkup, Roster, RunFactory, Service
 from leyline.clock import SYSTEM_CLOCK, Clock
 from leyline.config import ServiceConfig
 from leyline.events import EventHook, Events
 from leyline.quota import Ledger, Store
 from leyline.routing import Router
 from leyline.routing.residence import Residence
+from leyline.usage import Sink, usage_log
 
 
 class Registration:
@@ -26,12 +27,20 @@ class Registration:
         self,
         state: str | os.PathLike[str] | Ledger | None = None,
         *,
+        usage: str | os.PathLike[str] | Sink | Literal[False] | None = None,
+        session: str = "",
+        keep_prompts: bool = False,
         clock: Clock = SYSTEM_CLOCK,
         on_event: EventHook | None = None,
     ) -> None:
         """state: Where quotas are kept: a path (SQLite), ``":memory:"`` or a ``redis://`` URL;
             None: a file in the user's state folder. Opened when a service with a quota is asked.
             Or a ledger of your own, which you close after the registry. Else raises TypeError.
+        usage: Where is written what each process used, and which calls were refused: a path
+            (SQLite, or lines of JSON in a ``.jsonl``), a sink of your own, or False for nowhere.
+            None: ``usage.sqlite3`` in the folder of the state; nowhere for a state in memory.
+        session: What these calls are added up under; empty: a new one after an hour without any.
+        keep_prompts: Keep prompts there too, not only their length and what tells them apart.
         clock: Where durations, stamps and pauses come from.
         on_event: A plain function that is told what happens, such as a quota's new level; what it
             raises is logged and changes nothing. Raises TypeError if it is async.
@@ -41,12 +50,16 @@ class Registration:
         self._store = Store.at(state, clock)
         self._services = Roster()
         self._checkup = Checkup(self._services, clock, self._events)
-        self._residence = Residence(self._store, clock)
+        self._book = Bookkeeping(
+            log=usage_log(usage, state), session=session, keep_prompts=keep_prompts
+        )
+        self._residence = Residence(self._store, self._book.log, clock)
         self._router = Router(
             roster=self._services,
             checkup=self._checkup,
             clock=clock,
             events=self._events,
+            book=self._book,
             rng=Random(),  # noqa: S311  (spreads load; nothing secret)
         )
 
@@ -56,6 +69,8 @@ class Registration:
         path: str | Path | None = None,
         state: str | os.PathLike[str] | Ledger | None = None,
         *,
+        usage: str | os.PathLike[str] | Sink | Literal[False] | None = None,
+        session: str = "",
         on_event: EventHook | None = None,
     ) -> Self:
         """A registry of the services of a file (YAML or TOML); the rest as for the class.
@@ -64,7 +79,7 @@ class Registration:
             folder and ``~/.claude/leyline/services.yaml``; where none exists, it is empty.
         Raises ConfigError with every problem of the file.
         """
-        registry = cls(state, on_event=on_event)
+        registry = cls(state, usage=usage, session=session, on_event=on_event)
         for name, config in services.load(path).items():
             registry.register(name, config)
         return registry
@@ -112,7 +127,13 @@ class Registration:
         """
         config = services.resolve(evolve(config, name=name))
         service = Service.prepare(
-            config, self._store, self._clock, self._events, self._checkup.observe, run=run
+            config,
+            self._store,
+            self._clock,
+            self._events,
+            self._checkup.observe,
+            book=self._book,
+            run=run,
         )
         self._services.add(service, replace=replace)
         self._checkup.forget(name)

@@ -75,6 +75,7 @@ class ServiceRegistry(Registration):
         (without ``async with``: before this returns).
         """
         request = self._request(
+            "execute",
             prompt,
             files,
             model=model,
@@ -106,7 +107,7 @@ class ServiceRegistry(Registration):
 
         Leaving the block early stops the tool, behind the caller.
         """
-        request = self._request(prompt, files, **options)
+        request = self._request("stream", prompt, files, **options)
         self._services.find(service)
         async with self._residence.open() as lifespan:
             start = functools.partial(self._router.stream, service, request, lifespan)
@@ -133,7 +134,7 @@ class ServiceRegistry(Registration):
         Raises AllServicesFailedError with each service and why, ServiceNotFoundError,
         RegistryClosedError. No service is run twice. Cancellation: as for ``execute``.
         """
-        request = self._request(prompt, files, **options)
+        request = self._request("execute_with_failover", prompt, files, **options)
         async with self._residence.open() as lifespan:
             return await self._router.failover(request, lifespan, services=services, accept=accept)
 
@@ -159,7 +160,7 @@ class ServiceRegistry(Registration):
         Raises AllServicesFailedError if none wins, ServiceNotFoundError, ValueError for a wrong
         *stagger*. Losers settle what they used. Cancellation: stops them all.
         """
-        request = self._request(prompt, files, **options)
+        request = self._request("race", prompt, files, **options)
         async with self._residence.open() as lifespan:
             return await self._router.race(
                 request, lifespan, services=services, stagger=stagger, accept=accept
@@ -301,21 +302,14 @@ class ServiceRegistry(Registration):
         """
         if not interval > 0:
             raise ValueError(f"interval must be a positive number of seconds, got {interval}")
-        self._residence.own.group.start_soon(
-            functools.partial(
-                health.monitor,
-                lambda: tuple(self._services),
-                self.health_check,
-                interval=interval,
-                rng=self._router.rng,
-                clock=self._clock,
-            )
-        )
+        watch = functools.partial(self._checkup.monitor, interval=interval, rng=self._router.rng)
+        self._residence.own.group.start_soon(watch, self.health_check)
 
     def _request(
         self,
+        operation: str,
         prompt: str,
         files: Sequence[str | os.PathLike[str]] | None,
         **options: Unpack[CallOptions],
     ) -> Request:
-        return Request.of(prompt, files, self._clock.wall(), **options)
+        return Request.of(prompt, files, self._clock.wall(), operation, **options)

@@ -1,5 +1,6 @@
 """One call on one service."""
 
+from leyline.calls.bookkeeping import NO_BOOK, Bookkeeping
 from leyline.calls.checkup import Checkup
 from leyline.calls.hearing import NOBODY, Audience
 from leyline.calls.job import Handler, Job
@@ -9,7 +10,9 @@ from leyline.calls.service import RunFactory, Service
 
 __all__ = [
     "NOBODY",
+    "NO_BOOK",
     "Audience",
+    "Bookkeeping",
     "CallOptions",
     "Checkup",
     "Handler",

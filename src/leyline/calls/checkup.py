@@ -2,8 +2,9 @@
 
 import functools
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
+from random import Random
 from typing import Final
 
 from leyline import health
@@ -34,6 +35,13 @@ class Checkup:
             functools.partial(self._check, service, lifespan, live=live),
             lifespan.group,
         )
+
+    async def monitor(
+        self, check: Callable[[str], Awaitable[HealthReport]], *, interval: float, rng: Random
+    ) -> None:
+        """*check* every service about each *interval* seconds, for ever."""
+        names = functools.partial(tuple, self._roster)
+        await health.monitor(names, check, interval=interval, rng=rng, clock=self._clock)
 
     def observe(self, service: Service, result: ExecutionResult) -> None:
         """Take in how a real call went, unless it speaks of a service that is gone."""

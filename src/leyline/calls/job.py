@@ -9,6 +9,7 @@ from attrs import frozen
 from leyline.calls.hearing import NOBODY, Audience
 from leyline.model import Call, ExecutionResult
 from leyline.process import Lifespan
+from leyline.usage import Prompt
 
 
 @frozen(kw_only=True)
@@ -23,6 +24,7 @@ class Job:
     timeout: Seconds for the run. None: no limit.
     attempt: How often it was tried on this service, this time included.
     may_repeat: Whether it may be tried again here, as long as the layers are asked.
+    fingerprint: What the book keeps of the prompt. None: there is no book.
     held: Descriptors that are handed to the process. audience: Who listens to what it writes.
     """
 
@@ -38,6 +40,7 @@ class Job:
     timeout: float | None
     attempt: int = 1
     held: tuple[int, ...] = ()
+    fingerprint: Prompt | None = None
     audience: Audience = NOBODY
     may_repeat: Callable[[], bool] = lambda: True
 

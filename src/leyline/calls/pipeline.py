@@ -5,6 +5,7 @@ from random import Random
 
 from attrs import frozen
 
+from leyline.calls.bookkeeping import NO_BOOK, Bookkeeping
 from leyline.calls.breaker import Breaker
 from leyline.calls.breaking import Breaking
 from leyline.calls.budget import Budget
@@ -69,6 +70,7 @@ def layers(
     rng: Random,
     *,
     observe: Callable[[ExecutionResult], None],
+    book: Bookkeeping = NO_BOOK,
 ) -> tuple[Layer, ...]:
     """The layers of a service, the outermost first; those without a policy are absent.
 
@@ -99,5 +101,6 @@ def layers(
         clock=clock,
         durations=memory.durations,
         price=memory.price,
+        book=book,
     )
     return (*found, memory.metering, record, Timing(clock))

@@ -7,6 +7,7 @@ from typing import Final
 import anyio
 from attrs import define
 
+from leyline.calls.bookkeeping import Bookkeeping
 from leyline.calls.job import Handler, Job
 from leyline.calls.price import ObservedPrice
 from leyline.calls.speed import Durations
@@ -21,7 +22,7 @@ _ids: Final = itertools.count(1)
 class Recording:
     """Tells of each attempt, and learns how fast the service is and what it costs.
 
-    observe: Told of every result.
+    observe: Told of every result. book: Where it is written down.
     """
 
     service: str
@@ -30,6 +31,7 @@ class Recording:
     clock: Clock
     durations: Durations
     price: ObservedPrice
+    book: Bookkeeping
     name: str = "record"
 
     async def __call__(self, job: Job, proceed: Handler, /) -> ExecutionResult:
@@ -37,7 +39,7 @@ class Recording:
         if self.events:
             return await self._told(job, proceed)
         result = await self._timed(job, proceed)
-        self._learn(result)
+        self._learn(job, result)
         return result
 
     async def _timed(self, job: Job, proceed: Handler) -> ExecutionResult:
@@ -49,13 +51,16 @@ class Recording:
         except anyio.get_cancelled_exc_class():
             now = self.clock.monotonic()
             self.durations.add(now - began, now, done=False)
+            started_at = self.clock.wall() - (now - began)
+            self.book.stopped(job, self.service, started_at=started_at, duration=now - began)
             raise
 
-    def _learn(self, result: ExecutionResult) -> None:
+    def _learn(self, job: Job, result: ExecutionResult) -> None:
         if result.success:
             self.durations.add(result.duration, self.clock.monotonic())
             self.price.add(result.usage)
         self.observe(result)
+        self.book.ran(job, result)
 
     async def _told(self, job: Job, proceed: Handler) -> ExecutionResult:
         number = next(_ids)
@@ -75,7 +80,7 @@ class Recording:
             self._tell_the_end(job, number, error=error)
             raise
         try:
-            self._learn(result)
+            self._learn(job, result)
         finally:
             self._tell_the_end(job, number, result=result)
         return result

@@ -33,7 +33,7 @@ class Request:
 
     files: Paths, relative to *cwd*. model: None means the service's default.
     services: Which may answer, in the order to be asked in; only ``map`` looks at it.
-    asked_at: Unix time. id: What its events are known by.
+    asked_at: Unix time. id: What its events are known by. operation: The method that was called.
     """
 
     prompt: str
@@ -44,6 +44,7 @@ class Request:
     priority: Priority = Priority.NORMAL
     cwd: str | None = field(default=None, converter=optional(_path))
     services: tuple[str, ...] | None = None
+    operation: str = "execute"
     asked_at: float = field(factory=time.time)
     id: str = field(factory=lambda: uuid.uuid4().hex)
 
@@ -53,6 +54,7 @@ class Request:
         prompt: str,
         files: Sequence[str | os.PathLike[str]] | None,
         asked_at: float,
+        operation: str = "execute",
         **options: Unpack[CallOptions],
     ) -> Self:
         """A request as callers give it. Raises TypeError for an option that is none."""
@@ -60,6 +62,7 @@ class Request:
             prompt=prompt,
             files=tuple(os.fspath(path) for path in files or ()),
             asked_at=asked_at,
+            operation=operation,
             **options,
         )
 
@@ -81,4 +84,5 @@ class Request:
             deadline=self.limit,
             priority=self.priority,
             id=self.id,
+            operation=self.operation,
         )

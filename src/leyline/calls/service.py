@@ -6,6 +6,7 @@ from random import Random
 from attrs import define
 
 from leyline.calls import prompt as prompts
+from leyline.calls.bookkeeping import NO_BOOK, Bookkeeping
 from leyline.calls.hearing import NOBODY, Audience
 from leyline.calls.job import Handler, Job, compose
 from leyline.calls.metering import Meter
@@ -35,6 +36,7 @@ class Service:
     clock: Clock
     run: Run
     handler: Handler
+    book: Bookkeeping = NO_BOOK
 
     @classmethod
     def prepare(
@@ -45,17 +47,25 @@ class Service:
         events: Events,
         observe: Callable[["Service", ExecutionResult], None],
         *,
+        book: Bookkeeping = NO_BOOK,
         run: RunFactory | None = None,
     ) -> "Service":
         """Make a resolved *config* ready; its quota is kept in *store*, which is not opened yet.
 
-        observe: Told of the result of every run. run: Makes what answers in place of a process.
+        observe: Told of the result of every run. book: Where they are written down. run: Makes
+        what answers in place of a process.
         Raises ConfigError if the template is wrong.
         """
         rng = Random()  # noqa: S311  (spreads retries; nothing secret)
         memory = Memory.of(config, store, clock, events, rng)
         found = layers(
-            config, memory, clock, events, rng, observe=lambda result: observe(service, result)
+            config,
+            memory,
+            clock,
+            events,
+            rng,
+            observe=lambda result: observe(service, result),
+            book=book,
         )
         process = Run.of(config, clock)
         service = cls(
@@ -65,6 +75,7 @@ class Service:
             clock=clock,
             run=process,
             handler=compose(found, process if run is None else run(config, clock)),
+            book=book,
         )
         return service
 
@@ -116,6 +127,7 @@ class Service:
             start_by=None if call.max_wait is None else now + call.max_wait,
             end_by=None if call.deadline is None else now + call.deadline,
             timeout=call.timeout,
+            fingerprint=self.book.fingerprint(call),
             may_repeat=may_repeat,
             audience=audience,
         )

@@ -155,9 +155,11 @@ class Failover:
         self._note(attempt.service, outcome)
 
     async def _start(
-        self, service: str, *, later: int, only: bool, max_wait: float = AT_ONCE
+        self, service: str, *, later: int, only: bool, max_wait: float | None = None
     ) -> ExecutionResult:
         left = self._end - self.clock.monotonic()
+        if max_wait is None:  # the only one is not passed over: it waits, and tries again, itself
+            max_wait = self.longest_wait if only else AT_ONCE
         if left <= 0:
             raise RejectedError(service, "no time was left for it; allow a longer deadline")
         terms = Terms(

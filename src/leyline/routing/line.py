@@ -56,8 +56,8 @@ class Line:
         seconds. None: none has room by then.
         """
         place.opens = dict(opens)
-        for service in opens:
-            insort(self._queues.setdefault(service, []), place, key=_rank)
+        for name in opens:
+            insort(self._queues.setdefault(name, []), place, key=_rank)
         try:
             while min(opens.values(), default=math.inf) < until:
                 now = self.clock.monotonic()
@@ -84,13 +84,15 @@ class Line:
 
     def _best(self, place: Place) -> tuple[str | None, float]:
         """The service where it is the turn of *place*, and when it may go there."""
-        mine = (
-            service
-            for service in place.opens
+        mine = [
+            (opens, service)
+            for service, opens in place.opens.items()
             if service not in self._held and self._queues[service][0] is place
-        )
-        best = min(mine, key=lambda service: place.opens[service], default=None)
-        return best, math.inf if best is None else place.opens[best] - PATIENCE
+        ]
+        if not mine:
+            return None, math.inf
+        opens, service = min(mine)
+        return service, opens - PATIENCE
 
     def _step_out(self, place: Place) -> None:
         for service in place.opens:

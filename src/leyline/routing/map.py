@@ -4,13 +4,12 @@ import math
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    AsyncIterator,
     Awaitable,
     Callable,
     Iterable,
 )
 from contextlib import aclosing, suppress
-from typing import Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -42,10 +41,11 @@ def requests(
 
     Raises TypeError, at once, if *source* holds no items, and where one of them cannot be asked.
     """
-    if isinstance(source, str | bytes | bytearray | Request):
-        raise TypeError(f"what is mapped is one {type(source).__name__}; put it into a list")
-    if not isinstance(source, Iterable | AsyncIterable):
-        raise TypeError(f"what is mapped has to be iterable; got a {type(source).__name__}")
+    given: Any = source  # which need not be what it is declared to be
+    if isinstance(given, str | bytes | bytearray | Request):
+        raise TypeError(f"what is mapped is one {type(given).__name__}; put it into a list")
+    if not isinstance(given, Iterable | AsyncIterable):
+        raise TypeError(f"what is mapped has to be iterable; got a {type(given).__name__}")
     return _requests(source, clock)
 
 

@@ -8,16 +8,19 @@ from leyline.clock import Clock
 from leyline.errors import RegistryClosedError
 from leyline.process import Lifespan
 from leyline.quota import Store
+from leyline.usage import UsageLog
 
 
 class Residence:
     """A lifespan that is open from ``enter`` to ``leave``; guests outside bring one of their own.
 
-    The store of the quotas is let go of when the last has left.
+    The store of the quotas is let go of when the last has left. What guests used is written behind
+    them, at the latest when the program ends.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, usage: UsageLog | None, clock: Clock) -> None:
         self._store = store
+        self._usage = usage
         self._clock = clock
         self._own: Lifespan | None = None
         self._guests = 0
@@ -49,6 +52,8 @@ class Residence:
             return await own.__aexit__(exc_type, exc, traceback) if own else None
         finally:
             await self._store.aclose()
+            if self._usage is not None:
+                await self._usage.aclose()
 
     async def aclose(self) -> None:
         """Stop every process that runs, and start none any more."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import Factory, define, evolve, field
 
-from leyline.calls import NOBODY, Audience, Checkup, Request, Roster
+from leyline.calls import NO_BOOK, NOBODY, Audience, Bookkeeping, Checkup, Request, Roster
 from leyline.clock import Clock
 from leyline.config import UNSAID
 from leyline.errors import (
@@ -49,6 +49,7 @@ class Router:
     checkup: Checkup
     clock: Clock
     events: Events
+    book: Bookkeeping = NO_BOOK
     rng: Random
     line: Line = field(default=Factory(lambda router: Line(router.clock), takes_self=True))
 
@@ -56,7 +57,7 @@ class Router:
         """Ask one service. Raises what ``Service.execute`` does."""
         self.roster.find(service)
         start = functools.partial(self._ask, service, request, lifespan)
-        return await self._told("execute", request, start, service=service)
+        return await self._told(request, start, service)
 
     async def stream(
         self, service: str, request: Request, lifespan: Lifespan, hear: Callable[[str], None]
@@ -77,7 +78,7 @@ class Router:
             may_repeat=lambda: not begun,
             audience=Audience(hear=listen),
         )
-        return await self._told("stream", request, start, service=service)
+        return await self._told(request, start, service)
 
     async def failover(
         self,
@@ -119,7 +120,7 @@ class Router:
             line=self.line,
         ).run
         start = functools.partial(run, group=lifespan.group, accept=accept)
-        return await self._told("execute_with_failover", request, start)
+        return await self._told(request, start)
 
     async def race(
         self,
@@ -155,7 +156,7 @@ class Router:
             call=request.id,
         ).run
         start = functools.partial(run, group=lifespan.group, accept=accept)
-        return await self._told("race", request, start)
+        return await self._told(request, start)
 
     def map(
         self,
@@ -178,6 +179,7 @@ class Router:
                 call,
                 deadline=None if call.deadline is UNSAID else call.deadline,
                 asked_at=self.clock.wall(),
+                operation="map",
             )
             chosen = services if call.services is None else call.services
             try:
@@ -208,20 +210,25 @@ class Router:
 
     async def _told(
         self,
-        operation: str,
         request: Request,
         start: Callable[[], Awaitable[ExecutionResult]],
-        *,
         service: str = "",
     ) -> ExecutionResult:
-        return await told(
-            start,
-            operation=operation,
-            service=service,
-            call=request.id,
-            events=self.events,
-            clock=self.clock,
-        )
+        """What *start* returns; that it began and ended is told, and written down if refused."""
+        try:
+            return await told(
+                start,
+                operation=request.operation,
+                service=service,
+                call=request.id,
+                events=self.events,
+                clock=self.clock,
+            )
+        except RegistryClosedError:
+            raise
+        except LeylineError as error:
+            self.book.refused(error, request, service, at=self.clock.wall())
+            raise
 
     async def _ask(
         self,

@@ -12,7 +12,7 @@ from leyline.usage.record import (
     record_of_result,
 )
 from leyline.usage.sink import MemorySink, Sink
-from leyline.usage.store import default_path, open_sink
+from leyline.usage.store import default_path, open_sink, usage_log
 
 __all__ = [
     "MemorySink",
@@ -27,4 +27,5 @@ __all__ = [
     "price_per_million",
     "record_of_refusal",
     "record_of_result",
+    "usage_log",
 ]

@@ -2,8 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, cast
 
+from leyline.usage.log import UsageLog
 from leyline.usage.sink import MemorySink, Sink
 
 MEMORY: Final = ":memory:"
@@ -16,6 +17,25 @@ def default_path() -> Path:
     import platformdirs
 
     return platformdirs.user_state_path("leyline", appauthor=False) / "usage.sqlite3"
+
+
+def usage_log(
+    where: str | os.PathLike[str] | Sink | Literal[False] | None, state: object
+) -> UsageLog | None:
+    """The log that *where* stands for; None: nothing is written down.
+
+    state: What the registry's quotas are kept in: where nothing is said, the file lies beside it,
+    and for a state in memory there is none. Raises TypeError; see ``open_sink``.
+    """
+    if where is False:
+        return None
+    if where is None:
+        if state == MEMORY:
+            return None
+        if isinstance(state, str | os.PathLike):
+            path = os.fspath(cast("str | os.PathLike[str]", state))
+            where = None if "://" in path else Path(path).with_name("usage.sqlite3")
+    return UsageLog(open_sink(where))
 
 
 def open_sink(where: str | os.PathLike[str] | Sink | None, *, keep: float | None = None) -> Sink:
