@@ -202,11 +202,13 @@ class Router:
 
     def select(self, requirements: Requirements, strategy: Strategy) -> str:
         """The service to use. Raises NoServiceFitsError, ServiceNotFoundError."""
-        return select(self._candidates(requirements), requirements, strategy, rng=self.rng)
+        found = self._candidates(requirements, strategy)
+        return select(found, requirements, strategy, rng=self.rng)
 
     def explain(self, requirements: Requirements, strategy: Strategy) -> tuple[Verdict, ...]:
         """What ``select`` makes of every service. Raises ServiceNotFoundError."""
-        return explain(self._candidates(requirements), requirements, strategy, rng=self.rng)
+        found = self._candidates(requirements, strategy)
+        return explain(found, requirements, strategy, rng=self.rng)
 
     async def _told(
         self,
@@ -256,10 +258,16 @@ class Router:
             counted=counted,
         )
 
-    def _candidates(self, requirements: Requirements) -> list[Candidate]:
+    def _candidates(self, requirements: Requirements, strategy: Strategy) -> list[Candidate]:
         for name in (*(requirements.services or ()), *requirements.weights):
             self.roster.find(name)
-        return candidates(self.roster.values(), self.checkup, monotonic=self.clock.monotonic())
+        by_price = requirements.preferred(strategy) is Strategy.CHEAPEST
+        return candidates(
+            self.roster.values(),
+            self.checkup,
+            monotonic=self.clock.monotonic(),
+            prices=(by_price or requirements.max_cost is not None) and (requirements.model or True),
+        )
 
     def _ladder(
         self, request: Request, services: Sequence[str] | None

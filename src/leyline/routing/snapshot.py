@@ -4,23 +4,36 @@ from collections.abc import Iterable
 
 from leyline.calls import Checkup, Service
 from leyline.routing.candidate import Candidate
+from leyline.usage import price_per_million
 
 
 def candidates(
-    services: Iterable[Service], checkup: Checkup, *, monotonic: float, speeds: bool = True
+    services: Iterable[Service],
+    checkup: Checkup,
+    *,
+    monotonic: float,
+    speeds: bool = True,
+    prices: str | bool = False,
 ) -> list[Candidate]:
     """A snapshot of each of *services*, in their order.
 
     speeds: Whether anybody wants to know how fast they are; it takes as long as all the rest.
+    prices: Whether to look up what no tool has told yet, which loads a list; or for which model.
     """
     return [
-        _candidate(service, checkup, order, monotonic, speeds=speeds)
+        _candidate(service, checkup, order, monotonic, speeds=speeds, prices=prices)
         for order, service in enumerate(services)
     ]
 
 
 def _candidate(
-    service: Service, checkup: Checkup, order: int, now: float, *, speeds: bool
+    service: Service,
+    checkup: Checkup,
+    order: int,
+    now: float,
+    *,
+    speeds: bool,
+    prices: str | bool,
 ) -> Candidate:
     config, memory = service.config, service.memory
     report = checkup.report(config.name)
@@ -42,6 +55,15 @@ def _candidate(
         quota_left=quota.left() if quota else 1.0,
         quota_free_in=quota.free_in() if quota else 0.0,
         speed=memory.durations.quantile(0.5, now) if speeds else None,
-        price=memory.price.per_million,
+        price=_price(service, prices),
         weight=config.weight,
     )
+
+
+def _price(service: Service, prices: str | bool) -> float | None:
+    """As its tool told, else as listed for the model that it would use."""
+    told = service.memory.price.per_million
+    if told is not None or not prices:
+        return told
+    model = prices if isinstance(prices, str) else service.config.default_model
+    return price_per_million(model or next(iter(service.config.models), None))
