@@ -36,6 +36,25 @@ def test_fan_out():
     }
 
 
+def test_agent():
+    assert run("agent.py", "Hello").stdout.splitlines() == [
+        "heard: Well, where shall I b",
+        "cancelled: True",
+        "sound: A line between places, said to have power.",
+    ]
+
+
+def test_batch():
+    failed, *_, summary, small, medium, large = run("batch.py", "400").stdout.splitlines()
+    assert failed.startswith("failed: Summarise document 13. ")
+    minutes = float(summary.removeprefix("399 of 400 in ").removesuffix(" minutes:"))
+    assert minutes < 4.5  # 400 at 96 a minute
+    counts = {words[0]: int(words[1]) for words in map(str.split, (small, medium, large))}
+    assert sum(counts.values()) == 399
+    assert all(counts.values())
+    assert all(line.endswith("refused 0") for line in (small, medium, large))
+
+
 def test_every_example_is_run_here():
     tested = Path(__file__).read_text()
     assert all(f'"{path.name}"' in tested for path in EXAMPLES.glob("*.py"))

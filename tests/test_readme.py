@@ -15,6 +15,13 @@ from leyline.services import load
 README = Path(__file__).parents[1].joinpath("README.md").read_text()
 
 
+STREAMED = (
+    {"type": "message", "role": "assistant", "content": "it "},
+    {"type": "message", "role": "assistant", "content": "works"},
+    {"type": "result", "status": "success", "stats": {}},
+)
+
+
 def block(language: str, section: str = "") -> str:
     """The first block of code in *language* after the heading *section*; of all, the first."""
     text = README.partition(f"## {section}\n")[2] if section else README
@@ -28,7 +35,9 @@ def run(program: str, folder: Path) -> str:
     for name, answer in (("gemini", "response"), ("review.sh", "answer")):
         tool = folder / name
         said = json.dumps({answer: "it works", "stats": {"models": {}}})
-        tool.write_text(f"#!/bin/sh\necho '{said}'\n")
+        lines = "\n".join(json.dumps(line) for line in STREAMED)
+        script = f"case $* in *stream-json*) echo '{lines}' ;; *) echo '{said}' ;; esac"
+        tool.write_text(f"#!/bin/sh\n{script}\n")
         tool.chmod(0o755)
     (folder / "src").mkdir()
     (folder / "src" / "main.py").write_text("x = 1\n")
@@ -56,6 +65,16 @@ def test_the_program_that_asks_several_services_runs(tmp_path: Path):
         "explain: gemini True ",
         "explain: reviewer False it is not one of those asked for (services)",
     ]
+
+
+def test_the_program_that_streams_runs(tmp_path: Path):
+    (tmp_path / "services.yaml").write_text(block("yaml"))
+    assert run(block("python", "As it is written"), tmp_path).split() == ["it", "works", "True"]
+
+
+def test_the_program_with_many_prompts_runs(tmp_path: Path):
+    (tmp_path / "services.yaml").write_text(block("yaml"))
+    assert run(block("python", "Many prompts"), tmp_path) == "0 it works\n"
 
 
 def test_the_program_that_listens_runs(tmp_path: Path):

@@ -1,83 +1,11 @@
-"""An event loop whose time jumps to the next timer: days of waiting in milliseconds.
+"""Virtual time, as everybody has it: see ``leyline.testing.virtual``."""
 
-Use it by ``run_virtual(main)``, or for a whole module of tests by a fixture::
-
-    @pytest.fixture
-    def anyio_backend() -> tuple[str, dict[str, object]]:
-        return VIRTUAL_BACKEND
-
-For code whose waiting is all timers and events. Worker threads are not seen; live processes
-belong to real time.
-"""
-
-import asyncio
-import math
-import selectors
-import threading
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
-
-import anyio
-
-from leyline.clock import Clock
-
-T = TypeVar("T")
-
-EPOCH = 1_800_000_000.0
-"""Unix time at which virtual time begins."""
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    """Where the loop would wait for its next timer, moves ``now`` there instead."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if ready or (timeout is not None and timeout <= 0):
-            return ready
-        if len(self.get_map()) > 1:  # more than the loop's own wake-up pipe: real I/O, real time
-            return self._wait(timeout)
-        if timeout is None:
-            if threading.active_count() > 1:  # a thread may still wake the loop
-                return self._wait(None)
-            raise RuntimeError("deadlock: every task waits, and no timer or descriptor is left")
-        self.now = max(self.now + timeout, math.nextafter(self.now, math.inf))
-        return []
-
-    def _wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
-        started = time.monotonic()
-        ready = super().select(timeout)
-        self.now += time.monotonic() - started
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in virtual time, starting at 0; exact, as nothing but timers moves it."""
-
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
-        self._clock_resolution = 1e-6  # else a timer past 10**7 s is lost in the rounding
-
-    def time(self) -> float:
-        return self._jumping.now
-
-    def call_at(self, when: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
-        # Elsewhere time passes by itself: who waits again for this instant does not for ever.
-        return super().call_at(max(when, math.nextafter(self.time(), math.inf)), *args, **options)
-
-
-VIRTUAL_BACKEND: tuple[str, dict[str, Any]] = ("asyncio", {"loop_factory": VirtualLoop})
-
-VIRTUAL_CLOCK = Clock(
-    monotonic=anyio.current_time,
-    wall=lambda: EPOCH + anyio.current_time(),
-    sleep=anyio.sleep,
+from leyline.testing.virtual import (
+    EPOCH,
+    VIRTUAL_BACKEND,
+    VIRTUAL_CLOCK,
+    VirtualLoop,
+    run_virtual,
 )
 
-
-def run_virtual(main: Callable[[], Awaitable[T]]) -> T:
-    """Run *main* to its end in virtual time."""
-    return anyio.run(main, backend="asyncio", backend_options={"loop_factory": VirtualLoop})
+__all__ = ["EPOCH", "VIRTUAL_BACKEND", "VIRTUAL_CLOCK", "VirtualLoop", "run_virtual"]

@@ -1,5 +1,6 @@
 """Every AI command-line tool behind one ``await``."""
 
+from leyline.calls import Request
 from leyline.clock import Clock
 from leyline.config import (
     AuthMethod,
@@ -100,6 +101,7 @@ __all__ = [
     "QuotaStatus",
     "RegistryClosedError",
     "RejectedError",
+    "Request",
     "RetryPolicy",
     "RetryScheduled",
     "ServiceConfig",

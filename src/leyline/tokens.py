@@ -30,7 +30,7 @@ def tokens_of_length(characters: int, name: str = "") -> int:
 
 def characters_per_token(name: str) -> float:
     """Characters that make a token in the common tokenizers, on average, in a file of *name*."""
-    suffix = PurePath(name).suffix.lower()
+    suffix = PurePath(name).suffix.lower() if name else ""
     if suffix in _CODE_SUFFIXES:
         return _CODE
     if suffix in _DATA_SUFFIXES:

@@ -15,6 +15,7 @@ from leyline import (
     ServiceNotFoundError,
     ServiceRegistry,
 )
+from leyline.routing.map import Mapped
 from leyline.testing import VIRTUAL_BACKEND, VIRTUAL_CLOCK, Asked, ScriptedService
 
 pytestmark = pytest.mark.anyio
@@ -49,8 +50,12 @@ class Source:
             yield str(self.taken - 1)
 
 
-async def prompts(mapped: AsyncIterator[object]) -> list[str]:
-    return [item.call.prompt async for item in mapped]
+async def prompts(mapped: AsyncIterator[Mapped], into: list[str] | None = None) -> list[str]:
+    """Those of all that came; also *into* a list, for what ends with an error."""
+    came = [] if into is None else into
+    async for item in mapped:
+        came += [item.call.prompt]
+    return came
 
 
 async def test_results_come_as_they_are_done(registry: ServiceRegistry):
@@ -118,9 +123,9 @@ async def test_one_that_takes_long_holds_up_the_ordered_and_bounds_what_is_taken
     ScriptedService("svc", latency=lambda asked: 1000.0 if asked.prompt == "0" else 1.0).register(
         registry
     )
-    source, ahead = Source(200), []
-    async for item in registry.map(source, concurrency=8, ordered=True):
-        ahead.append(source.taken - item.index - 1)
+    source = Source(200)
+    ordered = registry.map(source, concurrency=8, ordered=True)
+    ahead = [source.taken - item.index - 1 async for item in ordered]
     assert max(ahead) <= 4 * 8
     assert ahead[0] >= 4 * 8 - 1
 
@@ -174,10 +179,9 @@ async def test_what_had_begun_is_given_before_what_the_source_raised(registry: S
         raise OSError("the file is gone")
 
     ScriptedService("svc", latency=seconds).register(registry)
-    given = []
+    given: list[str] = []
     with pytest.raises(OSError, match="the file is gone"):
-        async for item in registry.map(source()):
-            given.append(item.call.prompt)
+        await prompts(registry.map(source()), given)
     assert given == ["1", "2"]
 
 
@@ -194,10 +198,9 @@ async def test_an_error_of_the_source_is_raised_whatever_it_is(registry: Service
 @pytest.mark.parametrize("bad", [7, b"bytes", None, ["nested"]])
 async def test_an_item_that_is_no_prompt_is_named(registry: ServiceRegistry, bad: object):
     ScriptedService("svc").register(registry)
-    given = []
+    given: list[str] = []
     with pytest.raises(TypeError, match=rf"item 2 .* is of type {type(bad).__name__}; .* Request"):
-        async for item in registry.map(["a", "b", bad, "d"]):
-            given.append(item.call.prompt)
+        await prompts(registry.map(["a", "b", bad, "d"]), given)
     assert sorted(given) == ["a", "b"]
 
 
@@ -226,7 +229,7 @@ async def test_it_needs_an_open_registry():
         ServiceRegistry(":memory:").map(["a"])
 
 
-class Left(Exception):
+class LeftError(Exception):
     pass
 
 
@@ -243,10 +246,10 @@ async def leave_by_return(registry: ServiceRegistry, source: Source) -> None:
 
 
 async def leave_by_exception(registry: ServiceRegistry, source: Source) -> None:
-    with pytest.raises(Left):
+    with pytest.raises(LeftError):
         async for item in registry.map(source, concurrency=8):
             if item.index >= 20:
-                raise Left
+                raise LeftError
 
 
 async def leave_by_closing(registry: ServiceRegistry, source: Source) -> None:
@@ -321,11 +324,11 @@ async def test_an_answer_that_is_not_accepted_is_asked_of_the_next(registry: Ser
 
 async def test_what_accept_raises_ends_the_loop_as_itself(registry: ServiceRegistry):
     def accept(result: object) -> bool:
-        raise Left
+        raise LeftError
 
     svc = ScriptedService("svc", latency=(0.5, 1.0))
     svc.register(registry)
-    with pytest.raises(Left):
+    with pytest.raises(LeftError):
         await prompts(registry.map(Source(), concurrency=8, accept=accept))
     await anyio.sleep(0.01)
     assert svc.in_flight == 0

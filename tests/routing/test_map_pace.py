@@ -149,3 +149,11 @@ async def test_services_of_an_item_are_waited_for_alone(registry: ServiceRegistr
     assert all(item.result.service == item.call.services[0] for item in items)
     assert [service.runs for service in services] == [24, 24]
     assert anyio.current_time() <= 242
+
+
+async def test_a_retry_waits_for_the_quota_as_long_as_the_first_try(registry: ServiceRegistry):
+    svc = ScriptedService("svc", failures=["overloaded"], quota_limits={"rpm": 1})
+    svc.register(registry)
+    (item,) = [item async for item in registry.map(["a"])]
+    assert (item.result.success, item.result.attempts) == (True, 2)
+    assert anyio.current_time() == pytest.approx(60, rel=0.02)

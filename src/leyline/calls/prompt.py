@@ -67,6 +67,8 @@ def compose(config: ServiceConfig, call: Call) -> str:
 
 def estimate(call: Call) -> int:
     """Tokens that the prompt and its files probably are."""
+    if not call.files:
+        return estimate_tokens(call.prompt)
     folder = Path(call.cwd or ".")
     files = sum(tokens_of_length((folder / name).stat().st_size, name) for name in call.files)
     return estimate_tokens(call.prompt) + files

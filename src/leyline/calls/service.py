@@ -56,6 +56,10 @@ class Service:
         what answers in place of a process.
         Raises ConfigError if the template is wrong.
         """
+
+        def tell(result: ExecutionResult) -> None:
+            observe(service, result)
+
         rng = Random()  # noqa: S311  (spreads retries; nothing secret)
         memory = Memory.of(config, store, clock, events, rng)
         found = layers(
@@ -64,7 +68,7 @@ class Service:
             clock,
             events,
             rng,
-            observe=lambda result: observe(service, result),
+            observe=tell,
             book=book,
         )
         process = Run.of(config, clock)

@@ -107,8 +107,9 @@ class _Contest:
                     self.begin(Cause.FAILURE, send)
             return None
         finally:
-            for scope in self.scopes:
-                scope.cancel()
+            if self.running:  # those that have told what they came to are over by themselves
+                for scope in self.scopes:
+                    scope.cancel()
             send.close()
             receive.close()
 

@@ -4,6 +4,7 @@ import itertools
 import math
 from bisect import bisect_left, insort
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Final
 
 import anyio
@@ -91,7 +92,7 @@ class Line:
         ]
         if not mine:
             return None, math.inf
-        opens, service = min(mine)
+        opens, service = min(mine, key=itemgetter(0))
         return service, opens - PATIENCE
 
     def _step_out(self, place: Place) -> None:

@@ -119,7 +119,20 @@ class Mapped:
     error: LeylineError | None = None
 
 
-def unanswered(index: int, call: Request, error: LeylineError) -> Mapped:
+async def mapped(
+    index: int, call: Request, ask: Callable[[], Awaitable[ExecutionResult]]
+) -> Mapped:
+    """What came of one item; also where nobody answered it. Raises RegistryClosedError."""
+    try:
+        result = await ask()
+    except RegistryClosedError:
+        raise
+    except LeylineError as error:
+        return _unanswered(index, call, error)
+    return Mapped(index=index, call=call, result=result)
+
+
+def _unanswered(index: int, call: Request, error: LeylineError) -> Mapped:
     """An item that nobody answered: the last that ran is its result, if any did."""
     attempts = error.attempts if isinstance(error, AllServicesFailedError) else ()
     result = refused("", error)

@@ -14,8 +14,7 @@ from leyline.usage import UsageLog
 class Residence:
     """A lifespan that is open from ``enter`` to ``leave``; guests outside bring one of their own.
 
-    The store of the quotas is let go of when the last has left. What guests used is written behind
-    them, at the latest when the program ends.
+    The store of the quotas and the book are let go of when the last has left.
     """
 
     def __init__(self, store: Store, usage: UsageLog | None, clock: Clock) -> None:
@@ -51,9 +50,7 @@ class Residence:
         try:
             return await own.__aexit__(exc_type, exc, traceback) if own else None
         finally:
-            await self._store.aclose()
-            if self._usage is not None:
-                await self._usage.aclose()
+            await self._let_go()
 
     async def aclose(self) -> None:
         """Stop every process that runs, and start none any more."""
@@ -76,4 +73,10 @@ class Residence:
         finally:
             self._guests -= 1
             if not self._guests:
-                await self._store.aclose()
+                await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Close the store of the quotas, and the book, when all is written into it."""
+        await self._store.aclose()
+        if self._usage is not None:
+            await self._usage.aclose()

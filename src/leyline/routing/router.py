@@ -31,7 +31,7 @@ from leyline.routing.candidate import Candidate
 from leyline.routing.contest import AT_ONCE, Accept
 from leyline.routing.failover import Failover, Terms
 from leyline.routing.line import Line
-from leyline.routing.map import Mapped, map_calls, requests, unanswered
+from leyline.routing.map import Mapped, map_calls, mapped, requests
 from leyline.routing.race import Race
 from leyline.routing.requirements import Requirements, Strategy
 from leyline.routing.selection import Verdict, explain, select
@@ -182,15 +182,10 @@ class Router:
                 operation="map",
             )
             chosen = services if call.services is None else call.services
-            try:
-                result = await self.failover(
-                    begun, lifespan, services=chosen, accept=accept, insists=True
-                )
-            except RegistryClosedError:
-                raise
-            except LeylineError as error:
-                return unanswered(index, call, error)
-            return Mapped(index=index, call=call, result=result)
+            ask = functools.partial(
+                self.failover, begun, lifespan, services=chosen, accept=accept, insists=True
+            )
+            return await mapped(index, call, ask)
 
         return map_calls(
             requests(source, self.clock),

@@ -1,0 +1,160 @@
+"""A service whose runs are live processes that follow a script. ::
+
+from leyline import ServiceRegistry
+from leyline.testing import ScriptedTool
+
+tool = ScriptedTool(folder=tmp_path, latency=0.2, failures=("overloaded",), pieces=4)
+async with ServiceRegistry(":memory:") as registry:
+    registry.register("tool", tool.config(quota_limits={"concurrent": 2}))
+    result = await registry.execute("tool", "Hello")      # tried again after the overload
+assert (result.text, result.attempts) == ("Hello", 2)
+assert [run.prompt for run in tool.runs()] == ["Hello", "Hello"]
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import field, frozen
+from attrs.validators import ge
+
+from leyline.config import (
+    ErrorPattern,
+    OutputConfig,
+    OutputFormat,
+    ServiceConfig,
+    Stream,
+    StreamConfig,
+)
+from leyline.model import FailureKind
+from leyline.testing.scripted import RateLimit
+
+_PROGRAM: Final = Path(__file__).with_name("tool.py")
+
+_OUTPUT: Final = OutputConfig(
+    format=OutputFormat.JSONL,
+    text="join('', out[?piece].piece)",
+    model="out[-1].model",
+    error_message="out[-1].error.message",
+    retry_after="out[-1].error.retry_after",
+    input_tokens="out[-1].usage.input_tokens",
+    output_tokens="out[-1].usage.output_tokens",
+)
+
+_PATTERNS: Final = tuple(
+    ErrorPattern(kind=kind, match=f"^{kind}: ", where=(Stream.ERROR,)) for kind in FailureKind
+)
+
+
+@frozen(kw_only=True)
+class ToolRun:
+    """One process that ran. at: Unix time at which it had read its prompt.
+
+    refused: Whether the tool's own rate limit refused it. grandchildren: Their process ids.
+    """
+
+    pid: int
+    at: float
+    prompt: str
+    refused: bool
+    grandchildren: tuple[int, ...]
+
+
+def _kinds(given: tuple[str | None, ...]) -> tuple[FailureKind | None, ...]:
+    return tuple(None if kind is None else FailureKind(kind) for kind in given)
+
+
+@frozen(kw_only=True)
+class ScriptedTool:
+    """What a tool does. It answers in JSON lines and is not a model: it costs some milliseconds.
+
+    latency: Seconds from the prompt to the end. pieces: In how many it writes its answer, spread
+        over them. text: The answer; None: the prompt itself.
+    input_tokens, output_tokens: As it reports them; None: by the length of prompt and answer.
+    exit_code: Of a run that fails by nothing else. stderr: What it writes there.
+    stdout: Written as it is, in place of an answer in JSON; then the service's ``output`` is text.
+    failures: What its first runs come to, in the order in which they start, in whatever process;
+        None is an answer. rate_limit: Its own, over all processes. Both need *folder*.
+    ignores_sigterm: Whether it has to be killed.
+    grandchildren: Processes that it starts, which keep its output open and live
+        *grandchildren_live* seconds. grandchildren_detached: Each in a session of its own.
+    folder: Where its runs are written down, for ``runs``. None: nowhere.
+    """
+
+    latency: float = field(default=0.0, validator=ge(0))
+    text: str | None = None
+    pieces: int = field(default=1, validator=ge(1))
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    exit_code: int = 0
+    stdout: str | None = None
+    stderr: str = ""
+    failures: tuple[FailureKind | None, ...] = field(default=(), converter=_kinds)
+    rate_limit: RateLimit | None = None
+    ignores_sigterm: bool = False
+    grandchildren: int = field(default=0, validator=ge(0))
+    grandchildren_live: float = 600.0
+    grandchildren_detached: bool = False
+    folder: Path | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.folder is None and (self.failures or self.rate_limit is not None):
+            raise ValueError("failures and rate_limit need a folder, where the runs are counted")
+
+    def config(self, name: str = "tool", **fields: Any) -> ServiceConfig:
+        """The service; *fields* are those of ``ServiceConfig``. Raises TypeError for others."""
+        own: dict[str, Any] = {
+            "command": sys.executable,
+            # As a file, without what a site adds: half the time that a module takes to start.
+            "command_template": f"{{command}} -I -S '{_PROGRAM}' --model {{model}} {{files}}",
+            "preset": "",
+        }
+        if self.stdout is None:
+            own |= {
+                "output": _OUTPUT,
+                "stream": StreamConfig(text="piece"),
+                "error_patterns": _PATTERNS,
+            }
+        own |= fields
+        own["env"] = {**own.get("env", {}), "LEYLINE_SCRIPT": self._script()}
+        return ServiceConfig(name, **own)
+
+    def runs(self) -> list[ToolRun]:
+        """Every run so far, in the order in which they began. Raises ValueError: no *folder*."""
+        if self.folder is None:
+            raise ValueError("only a tool with a folder writes its runs down")
+        path = self.folder / "runs.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [_run(json.loads(line)) for line in lines]
+
+    def _script(self) -> str:
+        limit = self.rate_limit
+        script = {
+            "latency": self.latency,
+            "text": self.text,
+            "pieces": self.pieces,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "exit_code": self.exit_code,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "failures": self.failures,
+            "rate_limit": None if limit is None else (limit.runs, limit.per),
+            "ignores_sigterm": self.ignores_sigterm,
+            "grandchildren": self.grandchildren,
+            "grandchildren_live": self.grandchildren_live,
+            "grandchildren_detached": self.grandchildren_detached,
+            "folder": None if self.folder is None else str(self.folder.resolve()),
+        }
+        return json.dumps({key: value for key, value in script.items() if value is not None})
+
+
+def _run(line: dict[str, Any]) -> ToolRun:
+    return ToolRun(
+        pid=line["pid"],
+        at=line["at"],
+        prompt=line["prompt"],
+        refused=line["refused"],
+        grandchildren=tuple(line["grandchildren"]),
+    )
