@@ -9,11 +9,12 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from attrs import define, field, frozen
 
@@ -21,24 +22,29 @@ from leyline.errors import LeylineError
 
 T = TypeVar("T")
 
-_MOVE_AWAY: Final = "it was left as it is; name another file, or move this one away to begin anew"
+PATIENCE: Final = 30.0
+"""Seconds to wait for the locks of others, who hold them for milliseconds."""
+
+MOVE_AWAY: Final = "it was left as it is; name another file, or move this one away to begin anew"
+"""What to do about a file that is of no use."""
+
 _ADVICE: Final = {
-    sqlite3.SQLITE_BUSY: "other processes hold it; see which have it open",
-    sqlite3.SQLITE_ERROR: f"it is not as it should be; {_MOVE_AWAY}",
-    sqlite3.SQLITE_CORRUPT: f"it is damaged; {_MOVE_AWAY}",
-    sqlite3.SQLITE_NOTADB: f"it is not a SQLite database; {_MOVE_AWAY}",
+    sqlite3.SQLITE_ERROR: f"it is not as it should be; {MOVE_AWAY}",
+    sqlite3.SQLITE_CONSTRAINT: f"it is not as it should be; {MOVE_AWAY}",
+    sqlite3.SQLITE_CORRUPT: f"it is damaged; {MOVE_AWAY}",
+    sqlite3.SQLITE_TOOBIG: f"it is damaged; {MOVE_AWAY}",
+    sqlite3.SQLITE_NOTADB: f"it is not a SQLite database; {MOVE_AWAY}",
     sqlite3.SQLITE_FULL: "the disk is full; make room on it",
     sqlite3.SQLITE_IOERR: "the disk cannot be read or written; see that it has room and works",
 }
-_UNREACHABLE: Final = "it cannot be opened; see to its rights and its folder's"
-_OF_VALUES: Final = (
-    sqlite3.IntegrityError,
-    sqlite3.DataError,
-    sqlite3.ProgrammingError,
-    sqlite3.InterfaceError,
-)
-_SHORTEST_PAUSE: Final = 0.001
-_LONGEST_PAUSE: Final = 0.01
+_Errors: TypeAlias = tuple[type[Exception], ...]
+_OF_PROGRAMS: Final[_Errors] = (sqlite3.ProgrammingError, sqlite3.InterfaceError)
+_OF_BLOCKS: Final[_Errors] = (sqlite3.IntegrityError, sqlite3.DataError, OSError)
+
+_SHORTEST_PAUSE: Final = 0.0005
+_LONGEST_PAUSE: Final = 0.005
+_BRIEF: Final = 0.1
+"""Seconds: the pauses between two looks at a lock, and for how long they are the shortest."""
 
 
 @frozen
@@ -66,7 +72,7 @@ class Schema:
             why = "a newer leyline wrote it; update this one, or name another file"
             raise self.fail(str(path), why)
         if tables or version:
-            raise self.fail(str(path), f"it is the database of another program; {_MOVE_AWAY}")
+            raise self.fail(str(path), f"it is the database of another program; {MOVE_AWAY}")
         return 0
 
     def migrate(self, db: sqlite3.Connection, path: Path) -> None:
@@ -82,50 +88,53 @@ class Schema:
         db.execute("COMMIT")
 
     @contextlib.contextmanager
-    def translating(self, path: Path) -> Generator[None]:
-        """Make errors of the file those of ``fail``; those of a value stay what they are."""
+    def translating(
+        self, path: Path, *, purpose: str = "", patience: float = PATIENCE, spared: _Errors = ()
+    ) -> Generator[None]:
+        """Make errors of the file those of ``fail``; those of the program stay what they are.
+
+        purpose: What it was opened for, where not only to be read. patience: Seconds waited.
+        spared: Other errors that are not the file's.
+        """
         try:
             yield
-        except _OF_VALUES:
-            raise
         except (sqlite3.Error, OSError) as error:
-            raise self.fail(str(path), _reason(error)) from error
+            if isinstance(error, _OF_PROGRAMS + spared):
+                raise
+            raise self.fail(str(path), _reason(error, purpose, patience)) from error
 
 
 @define(eq=False)
 class DatabaseFile:
     """The file at *path*; opened when it is used, and again after an error or a fork.
 
-    patience: Seconds to wait for the locks of others, who hold them for milliseconds.
+    patience: Seconds to wait for the locks of others.
     """
 
     path: Path
     schema: Schema
-    patience: float = 30.0
+    patience: float = PATIENCE
     _gate: threading.RLock = field(factory=threading.RLock)
     _db: sqlite3.Connection | None = None
 
     def __attrs_post_init__(self) -> None:
-        _files.add(self)
+        _files[id(self)] = self
 
-    @contextlib.contextmanager
-    def transaction(self) -> Generator[sqlite3.Connection]:
-        """The only writer of the file, until the block ends well; else nothing was written."""
-        with self._gate:
-            try:
-                with self.schema.translating(self.path):
-                    if self._db is None:
-                        self._db = self._open()
-                    _patiently(self.patience, self._db.execute, "BEGIN IMMEDIATE")
-                    yield self._db
-                    self._db.execute("COMMIT")
-            except BaseException:
-                self.close()
-                raise
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The only writer of the file, until the block ends well; else nothing was written.
+
+        Errors of a value (too long, against a rule of the table), and those that the block has with
+        other files, stay what they are.
+        """
+        return self._transaction(lambda db: db.execute("BEGIN IMMEDIATE"))
+
+    def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The file as it is at one moment, only to be read. Waits for no writer."""
+        return self._transaction(_begin_reading)
 
     def sync(self) -> None:
         """Have what was committed survive a power cut too."""
-        with self.schema.translating(self.path), contextlib.suppress(FileNotFoundError):
+        with self._translating(), contextlib.suppress(FileNotFoundError):
             log = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)  # it has no locks
             try:
                 os.fsync(log)
@@ -150,6 +159,28 @@ class DatabaseFile:
             self._gate = threading.RLock()  # others may have waited for the old one
         else:
             self._gate.release()
+
+    @contextlib.contextmanager
+    def _transaction(
+        self, begin: Callable[[sqlite3.Connection], object]
+    ) -> Generator[sqlite3.Connection]:
+        with self._gate:
+            try:
+                with self._translating():
+                    db = self._db = self._db or self._open()
+                    _patiently(self.patience, begin, db)
+                with self._translating(_OF_BLOCKS):
+                    yield db
+                with self._translating():
+                    db.execute("COMMIT")
+            except BaseException:
+                self.close()
+                raise
+
+    def _translating(self, spared: _Errors = ()) -> AbstractContextManager[None]:
+        return self.schema.translating(
+            self.path, purpose=" for writing", patience=self.patience, spared=spared
+        )
 
     def _open(self) -> sqlite3.Connection:
         _refuse_folder(self.path, self.schema)
@@ -179,7 +210,7 @@ def open_for_reading(path: Path, schema: Schema) -> sqlite3.Connection:
         error: sqlite3.OperationalError | None = None
         for how in ("mode=ro", "mode=ro&immutable=1"):  # the latter where no lock can be taken
             name = f"file:{quote(str(path.absolute()))}?{how}"
-            db = sqlite3.connect(name, uri=True, timeout=30.0, isolation_level=None)
+            db = sqlite3.connect(name, uri=True, timeout=PATIENCE, isolation_level=None)
             try:
                 schema.version(db, path)
             except sqlite3.OperationalError as raised:
@@ -198,10 +229,20 @@ def _refuse_folder(path: Path, schema: Schema) -> None:
         raise schema.fail(str(path), "it is a folder; name a file")
 
 
+def _begin_reading(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN")
+    try:
+        db.execute("SELECT 1 FROM sqlite_master")  # from now on it sees the file as it is now
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
 def _patiently(patience: float, step: Callable[..., T], *arguments: object) -> T:
     """Do *step* as soon as others let go of the file.
 
-    SQLite's own way of waiting is unfair: whoever waits longest looks most seldom.
+    SQLite's own way of waiting is unfair: whoever waits longest looks most seldom, and a process
+    among eight that are busy can wait for a second.
     """
     begun = time.monotonic()
     while True:
@@ -211,37 +252,57 @@ def _patiently(patience: float, step: Callable[..., T], *arguments: object) -> T
             waited = time.monotonic() - begun
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited > patience:
                 raise
-        pause = _SHORTEST_PAUSE if waited < 0.1 else _LONGEST_PAUSE
+        pause = _SHORTEST_PAUSE if waited < _BRIEF else _LONGEST_PAUSE
         time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
 
 
-def _reason(error: sqlite3.Error | OSError) -> str:
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    advice = _UNREACHABLE if code is None else _ADVICE.get(code & 0xFF, _UNREACHABLE)
+def _reason(error: sqlite3.Error | OSError, purpose: str, patience: float) -> str:
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+    if code == sqlite3.SQLITE_BUSY:
+        advice = f"other processes hold it, and did not let go for {patience:g} s;"
+        advice += " see which have it open"
+    else:
+        unreachable = f"it cannot be opened{purpose}; see to its rights and its folder's"
+        advice = _ADVICE.get(code, unreachable)
     return f"{advice} ({error})"
 
 
 # What SQLite knows of its locks does not survive a fork: a child would believe that it holds
 # them, or never get them. So no file is open while a process forks.
 
-_files: Final = WeakSet[DatabaseFile]()
-_frozen: Final[list[DatabaseFile]] = []
+_files: Final = WeakValueDictionary[int, DatabaseFile]()
 
 
-def _before_fork() -> None:
-    files: Sequence[DatabaseFile] = sorted(_files, key=id)  # in one order: others may fork too
-    for file in files:
-        file.freeze()
-        _frozen.append(file)
+class _Forks:
+    """Closes all files before a fork; one fork at a time, as other threads may fork too."""
+
+    def __init__(self) -> None:
+        self._gate = threading.RLock()
+        self._frozen: list[DatabaseFile] = []
+
+    def before(self) -> None:
+        self._gate.acquire()
+        while left := self._left():  # more of them may come meanwhile
+            for file in left:
+                file.freeze()
+                self._frozen.append(file)
+
+    def after(self, *, child: bool) -> None:
+        while self._frozen:
+            self._frozen.pop().thaw(child=child)
+        if child:
+            self._gate = threading.RLock()  # others may have waited for the old one
+        else:
+            self._gate.release()
+
+    def _left(self) -> list[DatabaseFile]:
+        files = (reference() for reference in _files.valuerefs())  # at once: no thread adds to it
+        return [file for file in files if file is not None and file not in self._frozen]
 
 
-def _after_fork(*, child: bool) -> None:
-    while _frozen:
-        _frozen.pop().thaw(child=child)
-
-
+_forks: Final = _Forks()
 os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=lambda: _after_fork(child=False),
-    after_in_child=lambda: _after_fork(child=True),
+    before=_forks.before,
+    after_in_parent=lambda: _forks.after(child=False),
+    after_in_child=lambda: _forks.after(child=True),
 )

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import anyio
 import pytest
+from attrs import evolve
 
 from leyline.clock import Clock
+from leyline.database import DatabaseFile, Schema
 from leyline.errors import LedgerError
 from leyline.limits import Weight
 from leyline.quota import Booked, accounts_file
@@ -67,6 +69,12 @@ def boot(name: str, *, now: float, wall: float) -> dict[str, object]:
     return {"boot": name, "clock": Clock(monotonic=lambda: now, wall=lambda: wall)}
 
 
+def newer(statement: str) -> Schema:
+    """One version more than there is."""
+    one_more = ("CREATE TABLE more (x)", statement)
+    return evolve(accounts_file.SCHEMA, migrations=(*accounts_file.MIGRATIONS, one_more))
+
+
 # The file
 
 
@@ -108,8 +116,7 @@ async def test_an_older_file_is_brought_up_to_date_with_all_it_holds(path: Path,
     ledger = SqliteLedger(path)
     await book(ledger, "svc", MINUTE)
     await ledger.aclose()
-    newer = (*accounts_file.MIGRATIONS, ("CREATE TABLE more (x)", "INSERT INTO more VALUES (1)"))
-    monkeypatch.setattr(accounts_file, "MIGRATIONS", newer)
+    monkeypatch.setattr(accounts_file, "SCHEMA", newer("INSERT INTO more VALUES (1)"))
     for ledger in (SqliteLedger(path), SqliteLedger(path)):
         assert await used(ledger, "svc", MINUTE) == (1,)
         await ledger.aclose()
@@ -123,9 +130,8 @@ async def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch):
     ledger = SqliteLedger(path)
     await book(ledger, "svc", MINUTE)
     await ledger.aclose()
-    newer = (*accounts_file.MIGRATIONS, ("CREATE TABLE more (x)", "INSERT INTO absent VALUES (1)"))
     with monkeypatch.context() as patch:
-        patch.setattr(accounts_file, "MIGRATIONS", newer)
+        patch.setattr(accounts_file, "SCHEMA", newer("INSERT INTO absent VALUES (1)"))
         await failure(path)
     ledger = SqliteLedger(path)
     assert await used(ledger, "svc", MINUTE) == (1,)
@@ -193,6 +199,28 @@ async def test_a_damaged_state_is_no_unused_quota(path: Path):
         assert 'the state of "svc" is damaged' in (await failure(path)).reason
         assert db.execute("SELECT state FROM accounts").fetchall() == [(state,)]
         db.close()
+
+
+async def test_a_file_that_has_lost_its_time_is_damaged(path: Path):
+    ledger = SqliteLedger(path)
+    await book(ledger, "svc", MINUTE)
+    await ledger.aclose()
+    with sqlite3.connect(path) as db:
+        db.execute("DELETE FROM clock")
+    db.close()
+    assert "the time of its last change is damaged" in (await failure(path)).reason
+
+
+async def test_a_table_that_takes_no_value_of_ours_says_so(path: Path):
+    ledger = SqliteLedger(path)
+    await book(ledger, "svc", MINUTE)
+    db = sqlite3.connect(path)
+    db.execute("CREATE TRIGGER no BEFORE INSERT ON accounts BEGIN SELECT RAISE(ABORT, 'no'); END")
+    db.close()
+    with pytest.raises(LedgerError, match="not as it should be; it was left as it is"):
+        await ledger.book("svc", "b", [MINUTE], ONE, max_delay=0.0)
+    assert await used(ledger, "svc", MINUTE) == (1,)
+    await ledger.aclose()
 
 
 async def test_a_folder_is_no_file(tmp_path: Path):
@@ -265,12 +293,15 @@ async def test_a_file_that_cannot_be_written_says_so(readable: Path):
 
 
 async def test_a_file_that_others_never_let_go_of_says_so(path: Path, monkeypatch):
-    monkeypatch.setattr(accounts_file, "PATIENCE", 0.05)
+    impatient = partial(DatabaseFile, patience=0.05)
+    monkeypatch.setattr(accounts_file, "DatabaseFile", impatient)
     ledger = SqliteLedger(path)
     await book(ledger, "svc", MINUTE)
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
-    with pytest.raises(LedgerError, match="other processes held it"):
+    with pytest.raises(
+        LedgerError, match=r"other processes hold it, and did not let go for 0\.05 s"
+    ):
         await ledger.book("svc", "b", [MINUTE], ONE, max_delay=0.0)
     assert await used(ledger, "svc", MINUTE) == (1,)  # looking waits for no writer
     db.close()

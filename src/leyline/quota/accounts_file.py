@@ -4,27 +4,20 @@ The clock is read inside the transaction, so that moments are in the order of th
 Not for a file on a network, where locks do not hold.
 """
 
-import contextlib
-import os
-import random
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
-from weakref import WeakSet
 
 from attrs import define, field
 
 from leyline.clock import Clock
+from leyline.database import MOVE_AWAY, DatabaseFile, Schema
 from leyline.errors import LedgerError
 from leyline.quota.account import Account
 
 T = TypeVar("T")
-
-PATIENCE: Final = 30.0
-"""Seconds to wait for the locks of others, who hold them for a millisecond."""
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -33,27 +26,9 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "INSERT INTO clock VALUES ('', 0, 0)",
     ),
 )
-"""What leads from each version of the file to the next. One more for each new ``VERSION``."""
+"""What leads from each version of the file to the next."""
 
-_SHORTEST_PAUSE: Final = 0.0005
-_LONGEST_PAUSE: Final = 0.005
-_BRIEF: Final = 0.1
-"""Seconds: the pauses between two looks at a lock, and for how long they are the shortest."""
-
-_APPLICATION: Final = 0x4C45594C
-"""Marks the file as ours, where programs that guess types of files look for it."""
-
-_MOVE_AWAY: Final = "it was left as it is; name another file, or move this one away to begin anew"
-
-_ADVICE: Final = {
-    sqlite3.SQLITE_BUSY: f"other processes held it for {PATIENCE:.0f} s; see which have it open",
-    sqlite3.SQLITE_ERROR: f"it is not as it should be; {_MOVE_AWAY}",
-    sqlite3.SQLITE_CORRUPT: f"it is damaged; {_MOVE_AWAY}",
-    sqlite3.SQLITE_NOTADB: f"it is not a SQLite database; {_MOVE_AWAY}",
-    sqlite3.SQLITE_FULL: "the disk is full; make room on it",
-    sqlite3.SQLITE_IOERR: "the disk cannot be read or written; see that it has room and works",
-}
-_UNREACHABLE: Final = "it cannot be opened for writing; see to its rights and its folder's"
+SCHEMA: Final = Schema(application=0x4C45594C, migrations=MIGRATIONS, fail=LedgerError)
 
 
 def uptime() -> float:
@@ -78,20 +53,22 @@ class AccountsFile:
     """The file at *path*; opened when it is used, and again after an error or a fork.
 
     clock: Its monotonic time is the machine's. boot: Id of the machine's boot.
+    Raises LedgerError where the file cannot be used, and then nothing was written.
     """
 
     path: Path
     clock: Clock
     boot: str
-    _gate: threading.RLock = field(factory=threading.RLock)
-    _db: sqlite3.Connection | None = None
+    _file: DatabaseFile = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        _files.add(self)
+        self._file = DatabaseFile(self.path, SCHEMA)
+
+    # No value is of others, so an error of one is the file's as well: it is translated here.
 
     def write(self, name: str, change: Callable[[Account, float, float], T]) -> T:
         """Apply *change* to the account *name*, given now and the wall time; in one transaction."""
-        with self._transaction("IMMEDIATE") as db:
+        with SCHEMA.translating(self.path), self._file.transaction() as db:
             now, wall, shift = self._moment(db)
             if shift:
                 self._shift_all(db, shift)
@@ -106,7 +83,7 @@ class AccountsFile:
 
     def read(self, name: str, look: Callable[[Account, float, float], T]) -> T:
         """What *look* sees of the account *name*. Waits for no writer."""
-        with self._transaction("DEFERRED") as db:
+        with SCHEMA.translating(self.path), self._file.snapshot() as db:
             now, wall, shift = self._moment(db)
             account = self._load(name, _state(db, name))
             if shift:
@@ -115,41 +92,14 @@ class AccountsFile:
 
     def close(self) -> None:
         """Let go of the file; what was not committed is rolled back."""
-        with self._gate:
-            db, self._db = self._db, None
-            if db is not None:
-                db.close()
-
-    def freeze(self) -> None:
-        """Before a fork: close it, and keep it closed until ``thaw``."""
-        self._gate.acquire()
-        self.close()
-
-    def thaw(self, *, child: bool) -> None:
-        """After the fork, in either process."""
-        if child:
-            self._gate = threading.RLock()  # others may have waited for the old one
-        else:
-            self._gate.release()
-
-    @contextlib.contextmanager
-    def _transaction(self, kind: str) -> Generator[sqlite3.Connection]:
-        with self._gate:
-            try:
-                if self._db is None:
-                    self._db = self._open()
-                _begin(self._db, kind)
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException as error:
-                self.close()
-                if isinstance(error, sqlite3.Error | OSError):
-                    raise self._error(_reason(error)) from error
-                raise
+        self._file.close()
 
     def _moment(self, db: sqlite3.Connection) -> tuple[float, float, float]:
         """Now, the wall time, and by how much the file's moments differ from this boot's."""
-        boot, last, last_wall = db.execute("SELECT boot, now, wall FROM clock").fetchone()
+        row = db.execute("SELECT boot, now, wall FROM clock").fetchone()
+        if row is None:
+            raise self._damaged("the time of its last change")
+        boot, last, last_wall = row
         now, wall = self.clock.monotonic(), self.clock.wall()
         if boot != self.boot or (not boot and now < last):
             return now, wall, now - max(0.0, wall - last_wall) - last
@@ -165,59 +115,10 @@ class AccountsFile:
         try:
             return Account() if state is None else Account.load(state)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise self._error(f'the state of "{name}" is damaged; {_MOVE_AWAY}') from error
+            raise self._damaged(f'the state of "{name}"') from error
 
-    def _open(self) -> sqlite3.Connection:
-        if self.path.is_dir():
-            raise self._error("it is a folder; name a file")
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        if 0 < self.path.stat().st_size < 512:  # SQLite itself would write over it
-            raise self._error(_ADVICE[sqlite3.SQLITE_NOTADB])
-        # Before a fork, the thread that forks closes it.
-        db = sqlite3.connect(
-            self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
-        )
-        try:
-            self._version(db)  # before anything is written
-            # Readers then wait for no writer. Kept in the file; nothing happens where it is set.
-            _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"))
-            db.execute("PRAGMA synchronous = NORMAL")  # a power cut may undo, but never damage
-            self._migrate(db)
-            db.execute("PRAGMA busy_timeout = 0")  # from now on we wait ourselves
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _migrate(self, db: sqlite3.Connection) -> None:
-        if self._version(db) == len(MIGRATIONS):
-            return
-        _begin(db, "IMMEDIATE")
-        for statements in MIGRATIONS[self._version(db) :]:  # another may have been quicker
-            for statement in statements:
-                db.execute(statement)
-        db.execute(f"PRAGMA application_id = {_APPLICATION}")
-        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        db.execute("COMMIT")
-
-    def _version(self, db: sqlite3.Connection) -> int:
-        """Of the file; 0 if it is empty. An error if it is not for this program."""
-        ours, version, tables = db.execute(
-            "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)"
-            " FROM pragma_application_id, pragma_user_version"
-        ).fetchone()
-        if ours == _APPLICATION and version <= len(MIGRATIONS):
-            return int(version)
-        if ours == _APPLICATION:
-            raise self._error("a newer leyline wrote it; update this one, or name another file")
-        if tables or version:
-            raise self._error(f"it is the database of another program; {_MOVE_AWAY}")
-        return 0
-
-    def _error(self, reason: str) -> LedgerError:
-        return LedgerError(str(self.path), reason)
+    def _damaged(self, what: str) -> LedgerError:
+        return LedgerError(str(self.path), f"{what} is damaged; {MOVE_AWAY}")
 
 
 def _state(db: sqlite3.Connection, name: str) -> str | None:
@@ -227,66 +128,3 @@ def _state(db: sqlite3.Connection, name: str) -> str | None:
 
 def _save(db: sqlite3.Connection, name: str, state: str) -> None:
     db.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?)", (name, state))
-
-
-def _begin(db: sqlite3.Connection, kind: str) -> None:
-    """Begin a transaction that sees the file as it is now."""
-
-    def begin() -> None:
-        db.execute(f"BEGIN {kind}")
-        try:
-            db.execute("SELECT 1 FROM sqlite_master")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-
-    _patiently(begin)
-
-
-def _patiently(step: Callable[[], T]) -> T:
-    """Do *step* as soon as others let go of the file.
-
-    SQLite's own way of waiting is unfair: whoever waits longest looks most seldom, and a process
-    among eight that are busy can wait for a second.
-    """
-    deadline, pause = time.monotonic() + PATIENCE, _SHORTEST_PAUSE
-    while True:
-        try:
-            return step()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
-        if time.monotonic() > deadline - PATIENCE + _BRIEF:
-            pause = _LONGEST_PAUSE  # not a matter of a millisecond
-
-
-def _reason(error: sqlite3.Error | OSError) -> str:
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    advice = _UNREACHABLE if code is None else _ADVICE.get(code & 0xFF, _UNREACHABLE)
-    return f"{advice} ({error})"
-
-
-# What SQLite knows of its locks does not survive a fork: a child would believe that it holds
-# them, or never get them. So no file is open while a process forks.
-
-_files: Final = WeakSet[AccountsFile]()
-_frozen: Final[list[AccountsFile]] = []
-
-
-def _before_fork() -> None:
-    for file in sorted(_files, key=id):  # in one order, as another thread may fork too
-        file.freeze()
-        _frozen.append(file)
-
-
-def _after_fork(*, child: bool) -> None:
-    while _frozen:
-        _frozen.pop().thaw(child=child)
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=lambda: _after_fork(child=False),
-    after_in_child=lambda: _after_fork(child=True),
-)
