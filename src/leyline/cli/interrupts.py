@@ -28,3 +28,28 @@ def run_until_interrupted(fn: Callable[[], Awaitable[T]]) -> T:
     if not results:
         raise KeyboardInterrupt
     return results[0]
+
+
+def run_until_interrupted_twice(
+    fn: Callable[[], Awaitable[T]], *, first: Callable[[], object]
+) -> T:
+    """As ``run_until_interrupted``, but the first interrupt only calls *first*, which is to make
+    *fn* come to an end; the second ends it.
+    """
+    results: list[T] = []
+
+    async def main() -> None:
+        steps = iter((first,))
+
+        def hear() -> None:
+            next(steps, scope.cancel)()
+
+        with anyio.CancelScope() as scope:
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for `… &` in a script
+                asyncio.get_running_loop().add_signal_handler(signal.SIGINT, hear)
+            results.append(await fn())
+
+    anyio.run(main)
+    if not results:
+        raise KeyboardInterrupt
+    return results[0]

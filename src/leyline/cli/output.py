@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import attrs
 
@@ -52,9 +52,9 @@ def write_json(value: object) -> None:
     write(json.dumps(value, indent=2, ensure_ascii=not readable, default=_plain))
 
 
-def is_terminal() -> bool:
-    """Whether standard output is a terminal that can do more than lines."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+def is_terminal(stream: TextIO | None = None) -> bool:
+    """Whether *stream* (default: standard output) is a terminal that can do more than lines."""
+    return (stream or sys.stdout).isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def on_one_line(text: str) -> str:
