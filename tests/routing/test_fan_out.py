@@ -86,3 +86,31 @@ async def test_no_services_give_no_results():
         raise AssertionError(service)
 
     assert await fan_out([], attempt) == {}
+
+
+async def test_a_quorum_ends_it_and_the_others_say_that_they_were_stopped():
+    stopped: list[str] = []
+
+    async def attempt(service: str) -> ExecutionResult:
+        try:
+            await anyio.sleep({"a": 0.05, "b": 0.02, "c": 60.0, "d": 0.01}[service])
+        except BaseException:
+            stopped.append(service)
+            raise
+        return ExecutionResult(service=service, success=service != "d")
+
+    results = await fan_out(["a", "b", "c", "d"], attempt, quorum=2)
+    assert list(results) == ["a", "b", "c", "d"]
+    assert [name for name, result in results.items() if result.success] == ["a", "b"]
+    assert stopped == ["c"]
+    failure = results["c"].failure
+    assert failure is not None
+    assert (failure.kind, results["c"].attempts) == (FailureKind.CANCELLED, 0)
+
+
+async def test_a_quorum_that_cannot_be_reached_waits_for_all():
+    async def attempt(service: str) -> ExecutionResult:
+        return ExecutionResult(service=service, success=service == "a")
+
+    results = await fan_out(["a", "b"], attempt, quorum=2)
+    assert [result.success for result in results.values()] == [True, False]
