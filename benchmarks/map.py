@@ -20,7 +20,7 @@ from attrs import asdict, frozen
 from rich.console import Console
 from rich.table import Table
 
-from leyline import ExecutionResult, Request, ServiceRegistry
+from leyline import Call, ExecutionResult, ServiceRegistry
 from leyline.testing import Asked, ScriptedService
 
 OURS = "registry.map"
@@ -93,7 +93,7 @@ def _prompts(items: int) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 async def _map(registry: ServiceRegistry, items: int, tally: _Tally, *, ordered: bool) -> None:
-    calls = (Request(prompt=prompt, services=services) for prompt, services in _prompts(items))
+    calls = (Call(prompt=prompt, services=services) for prompt, services in _prompts(items))
     async for item in registry.map(calls, concurrency=_CONCURRENCY, ordered=ordered):
         tally.add(item.index, item.result)
 

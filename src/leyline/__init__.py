@@ -1,6 +1,6 @@
 """Every AI command-line tool behind one ``await``."""
 
-from leyline.calls import Request
+from leyline.calls import Call
 from leyline.clock import Clock
 from leyline.config import (
     AuthMethod,
@@ -69,6 +69,7 @@ __all__ = [
     "BreakerPolicy",
     "BreakerState",
     "BudgetPolicy",
+    "Call",
     "CallFinished",
     "CallStarted",
     "Clock",
@@ -101,7 +102,6 @@ __all__ = [
     "QuotaStatus",
     "RegistryClosedError",
     "RejectedError",
-    "Request",
     "RetryPolicy",
     "RetryScheduled",
     "ServiceConfig",

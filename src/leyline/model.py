@@ -114,7 +114,7 @@ class Priority(IntEnum):
 
 
 @frozen(kw_only=True)
-class Call:
+class BoundCall:
     """One prompt for one service.
 
     prompt: The text, sent unchanged. files: Paths, in order.

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
 from leyline import health
-from leyline.calls import CallOptions, Request
+from leyline.calls import Call, CallOptions
 from leyline.config import UNSAID, ServiceConfig
 from leyline.errors import AllServicesFailedError, RegistryClosedError
 from leyline.model import ExecutionResult, HealthReport, Priority
@@ -168,7 +168,7 @@ class ServiceRegistry(Registration):
 
     def map(
         self,
-        calls: Iterable[str | Request] | AsyncIterable[str | Request],
+        calls: Iterable[str | Call] | AsyncIterable[str | Call],
         *,
         services: Sequence[str] | None = None,
         concurrency: int = 32,
@@ -177,7 +177,7 @@ class ServiceRegistry(Registration):
     ) -> AsyncGenerator[Mapped, None]:
         """Answer many prompts, each by the first service that can: results as they are done.
 
-        calls: Prompts, or ``Request``s, from any iterable of any length; an item is taken only
+        calls: Prompts, or ``Call``s, from any iterable of any length; an item is taken only
             when it can begin. services, accept: As for ``execute_with_failover``.
         concurrency: How many at once. ordered: In the order of *calls* instead.
 
@@ -311,5 +311,5 @@ class ServiceRegistry(Registration):
         prompt: str,
         files: Sequence[str | os.PathLike[str]] | None,
         **options: Unpack[CallOptions],
-    ) -> Request:
-        return Request.of(prompt, files, self._clock.wall(), operation, **options)
+    ) -> Call:
+        return Call.of(prompt, files, self._clock.wall(), operation, **options)

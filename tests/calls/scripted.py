@@ -15,7 +15,7 @@ from leyline.calls.service import Service
 from leyline.config import ServiceConfig
 from leyline.errors import LeylineError
 from leyline.events import Event, Events
-from leyline.model import Call, ExecutionResult, Failure, FailureKind, Usage
+from leyline.model import BoundCall, ExecutionResult, Failure, FailureKind, Usage
 from leyline.process import Lifespan
 from leyline.quota import Store
 from tests.virtual import VIRTUAL_CLOCK
@@ -128,7 +128,7 @@ class Scripted:
         seconds = options.setdefault("timeout", self.config.timeout_seconds)
         options.setdefault("max_wait", options.get("deadline", seconds))
         return await self.service.execute(
-            Call(prompt="hello", **options),
+            BoundCall(prompt="hello", **options),
             self._lifespan,
             secret_variables=(),
             queued_at=VIRTUAL_CLOCK.wall(),

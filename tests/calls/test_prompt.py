@@ -7,7 +7,7 @@ import pytest
 from leyline.calls.prompt import check, compose
 from leyline.config import FilesVia, ServiceConfig
 from leyline.errors import InvalidCallError
-from leyline.model import Call
+from leyline.model import BoundCall
 
 PLAIN = ServiceConfig("svc", "svc")
 
@@ -24,20 +24,32 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("config", "call", "message"),
     [
-        (PLAIN, Call(prompt=""), "prompt is empty"),
-        (PLAIN, Call(prompt=" \t\n"), "prompt is empty"),
-        (ServiceConfig("svc", "x", models=("big",)), Call(prompt="x", model="bog"), '"big"'),
-        (ServiceConfig("svc", "x", models=("big",)), Call(prompt="x", model="q"), "known: big"),
-        (PLAIN, Call(prompt="x", timeout=0.0), "positive number of seconds"),
-        (PLAIN, Call(prompt="x", timeout=float("nan")), "positive number of seconds"),
-        (PLAIN, Call(prompt="x", cwd="/no/such"), "working directory"),
-        (PLAIN, Call(prompt="x", files=("gone",)), 'file "gone" does not exist'),
-        (PLAIN, Call(prompt="x", files=("sub",)), "is a directory; name the files in it"),
-        (ServiceConfig("svc", "x", supports_files=False), Call(prompt="x", files=("a.txt",)), "no"),
+        (PLAIN, BoundCall(prompt=""), "prompt is empty"),
+        (PLAIN, BoundCall(prompt=" \t\n"), "prompt is empty"),
+        (ServiceConfig("svc", "x", models=("big",)), BoundCall(prompt="x", model="bog"), '"big"'),
+        (
+            ServiceConfig("svc", "x", models=("big",)),
+            BoundCall(prompt="x", model="q"),
+            "known: big",
+        ),
+        (PLAIN, BoundCall(prompt="x", timeout=0.0), "positive number of seconds"),
+        (PLAIN, BoundCall(prompt="x", timeout=float("nan")), "positive number of seconds"),
+        (PLAIN, BoundCall(prompt="x", cwd="/no/such"), "working directory"),
+        (PLAIN, BoundCall(prompt="x", files=("gone",)), 'file "gone" does not exist'),
+        (PLAIN, BoundCall(prompt="x", files=("sub",)), "is a directory; name the files in it"),
+        (
+            ServiceConfig("svc", "x", supports_files=False),
+            BoundCall(prompt="x", files=("a.txt",)),
+            "no",
+        ),
     ],
 )
 def test_mistakes_that_can_be_known_are_told(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, config: ServiceConfig, call: Call, message: str
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    config: ServiceConfig,
+    call: BoundCall,
+    message: str,
 ):
     monkeypatch.chdir(folder)
     with pytest.raises(InvalidCallError, match=message):
@@ -45,14 +57,14 @@ def test_mistakes_that_can_be_known_are_told(
 
 
 def test_a_good_call_passes(folder: Path):
-    call = Call(prompt="x", files=("a.txt", str(folder / "b c.txt")), cwd=str(folder))
+    call = BoundCall(prompt="x", files=("a.txt", str(folder / "b c.txt")), cwd=str(folder))
     check(PLAIN, call, takes_files=True)
     check(ServiceConfig("svc", "x", files_via=FilesVia.INLINE), call, takes_files=False)
-    check(PLAIN, Call(prompt="x", model="any", timeout=None), takes_files=False)
+    check(PLAIN, BoundCall(prompt="x", model="any", timeout=None), takes_files=False)
 
 
 def test_files_that_have_no_place_in_the_command_are_not_dropped_silently(folder: Path):
-    call = Call(prompt="x", files=("a.txt",), cwd=str(folder))
+    call = BoundCall(prompt="x", files=("a.txt",), cwd=str(folder))
     with pytest.raises(InvalidCallError, match="no place for files; put {files} into it"):
         check(PLAIN, call, takes_files=False)
 
@@ -67,12 +79,12 @@ def test_files_that_have_no_place_in_the_command_are_not_dropped_silently(folder
 )
 def test_files_go_in_as_the_tool_takes_them(folder: Path, via: FilesVia, text: str):
     config = ServiceConfig("svc", "x", files_via=via)
-    call = Call(prompt="look", files=("a.txt", "b c.txt"), cwd=str(folder))
+    call = BoundCall(prompt="look", files=("a.txt", "b c.txt"), cwd=str(folder))
     assert compose(config, call) == text
-    assert compose(config, Call(prompt="look")) == "look"
+    assert compose(config, BoundCall(prompt="look")) == "look"
 
 
 def test_a_file_that_is_not_text_cannot_be_put_into_a_prompt(folder: Path):
     config = ServiceConfig("svc", "x", files_via=FilesVia.INLINE)
     with pytest.raises(InvalidCallError, match="is not text"):
-        compose(config, Call(prompt="look", files=("binary",), cwd=str(folder)))
+        compose(config, BoundCall(prompt="look", files=("binary",), cwd=str(folder)))

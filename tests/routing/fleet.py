@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from attrs import define, evolve, field
 
-from leyline.calls import Checkup, Request, Roster
+from leyline.calls import Call, Checkup, Roster
 from leyline.events import Event, Events
 from leyline.model import ExecutionResult
 from leyline.process import Lifespan
@@ -63,7 +63,7 @@ class Fleet:
         accept: Accept | None = None,
         **options: Any,
     ) -> ExecutionResult:
-        request = Request.of("hello", None, VIRTUAL_CLOCK.wall(), **options)
+        request = Call.of("hello", None, VIRTUAL_CLOCK.wall(), **options)
         return await self.router.race(
             request, self.lifespan, services=services, stagger=stagger, accept=accept
         )
@@ -71,7 +71,7 @@ class Fleet:
     async def failover(
         self, services: Sequence[str] | None = None, *, accept: Accept | None = None, **options: Any
     ) -> ExecutionResult:
-        request = Request.of("hello", None, VIRTUAL_CLOCK.wall(), **options)
+        request = Call.of("hello", None, VIRTUAL_CLOCK.wall(), **options)
         return await self.router.failover(request, self.lifespan, services=services, accept=accept)
 
     def told_of(self, kind: type[Event]) -> list[Any]:

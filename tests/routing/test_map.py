@@ -9,9 +9,9 @@ import pytest
 
 from leyline import (
     AllServicesFailedError,
+    Call,
     FailureKind,
     RegistryClosedError,
-    Request,
     ServiceNotFoundError,
     ServiceRegistry,
 )
@@ -144,7 +144,7 @@ async def test_a_failed_item_is_a_result(registry: ServiceRegistry):
 async def test_an_item_that_nothing_can_start_for_is_a_result_too(registry: ServiceRegistry):
     svc = ScriptedService("svc")
     svc.register(registry)
-    calls = ["a", Request(prompt="b", services=("missing",)), " ", "c"]
+    calls = ["a", Call(prompt="b", services=("missing",)), " ", "c"]
     items = [item async for item in registry.map(calls, concurrency=1)]
     assert [item.index for item in items] == [0, 1, 2, 3]
     assert isinstance(items[1].error, ServiceNotFoundError)
@@ -199,14 +199,14 @@ async def test_an_error_of_the_source_is_raised_whatever_it_is(registry: Service
 async def test_an_item_that_is_no_prompt_is_named(registry: ServiceRegistry, bad: object):
     ScriptedService("svc").register(registry)
     given: list[str] = []
-    with pytest.raises(TypeError, match=rf"item 2 .* is of type {type(bad).__name__}; .* Request"):
+    with pytest.raises(TypeError, match=rf"item 2 .* is of type {type(bad).__name__}; .* Call"):
         await prompts(registry.map(["a", "b", bad, "d"]), given)
     assert sorted(given) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
     ("source", "reason"),
-    [("one prompt", "put it into a list"), (Request(prompt="x"), "put it into a list"), (5, "int")],
+    [("one prompt", "put it into a list"), (Call(prompt="x"), "put it into a list"), (5, "int")],
 )
 async def test_what_is_no_source_is_refused_at_once(
     registry: ServiceRegistry, source: object, reason: str
@@ -348,9 +348,9 @@ async def test_an_item_may_say_services_model_and_files(registry: ServiceRegistr
     note.write_text("what the file says")
     calls = [
         "plain",
-        Request(prompt="on b", services=("b",), model="big"),
-        Request(prompt="with", files=(str(note),)),
-        Request(prompt="nobody", services=()),
+        Call(prompt="on b", services=("b",), model="big"),
+        Call(prompt="with", files=(str(note),)),
+        Call(prompt="nobody", services=()),
     ]
     plain, on_b, with_file, nobody = [
         item async for item in registry.map(calls, services=["a"], concurrency=1)
@@ -364,7 +364,7 @@ async def test_an_item_may_say_services_model_and_files(registry: ServiceRegistr
 
 async def test_the_wait_of_an_item_begins_when_it_is_taken(registry: ServiceRegistry):
     ScriptedService("svc", latency=10.0).register(registry)
-    calls = [Request(prompt=str(n), asked_at=VIRTUAL_CLOCK.wall()) for n in range(5)]
+    calls = [Call(prompt=str(n), asked_at=VIRTUAL_CLOCK.wall()) for n in range(5)]
     async for item in registry.map(calls, concurrency=1):
         assert item.result.queued == pytest.approx(0, abs=0.01)
 
@@ -374,7 +374,7 @@ async def test_an_items_own_deadline_holds(registry: ServiceRegistry):
         "svc", latency=1.0, quota_limits={"windows": [{"requests": 1, "per": "1h"}]}
     )
     svc.register(registry)
-    calls = [Request(prompt="a"), Request(prompt="b", deadline=60.0)]
+    calls = [Call(prompt="a"), Call(prompt="b", deadline=60.0)]
     first, second = [item async for item in registry.map(calls, ordered=True)]
     assert first.result.success
     assert second.error is not None

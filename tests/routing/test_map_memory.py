@@ -4,7 +4,7 @@ import gc
 import os
 from collections.abc import Iterator
 
-from leyline import FailureKind, Request, ServiceRegistry
+from leyline import Call, FailureKind, ServiceRegistry
 from leyline.testing import VIRTUAL_CLOCK, Asked, ScriptedService, run_virtual
 
 COUNT = 20_000
@@ -19,11 +19,11 @@ def resident() -> int:
         return int(file.read().split()[1]) * PAGE
 
 
-def calls(count: int) -> Iterator[Request]:
+def calls(count: int) -> Iterator[Call]:
     """Each to the five services, beginning with another."""
     for number in range(count):
         services = tuple(f"s{(number + turn) % 5}" for turn in range(5))
-        yield Request(prompt=f"prompt {number} " + "x" * 2000, services=services)
+        yield Call(prompt=f"prompt {number} " + "x" * 2000, services=services)
 
 
 def outcome(asked: Asked) -> FailureKind | None:

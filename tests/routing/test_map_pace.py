@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from leyline import FailureKind, Priority, Request, ServiceRegistry
+from leyline import Call, FailureKind, Priority, ServiceRegistry
 from leyline.testing import VIRTUAL_BACKEND, VIRTUAL_CLOCK, RateLimit, ScriptedService
 
 pytestmark = pytest.mark.anyio
@@ -144,7 +144,7 @@ async def test_two_sources_share_what_there_is(registry: ServiceRegistry):
 
 async def test_services_of_an_item_are_waited_for_alone(registry: ServiceRegistry):
     services = [limited(registry, name, 6) for name in ("a", "b")]
-    calls = [Request(prompt=str(n), services=("ab"[n % 2],)) for n in range(48)]
+    calls = [Call(prompt=str(n), services=("ab"[n % 2],)) for n in range(48)]
     items = [item async for item in registry.map(calls, concurrency=48)]
     assert all(item.result.service == item.call.services[0] for item in items)
     assert [service.runs for service in services] == [24, 24]

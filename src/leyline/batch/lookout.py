@@ -132,9 +132,10 @@ class Lookout:
         if limit is None:
             why = self.sights[first].quota.reason
             return f"{first} asked to be left alone" + (f" ({why})" if why else "")
-        used = f"{limit.name} {limit.used:,} of {limit.amount:,}"
+        used = min(limit.used, limit.amount)  # what is booked for later counts as well
+        used_up = f"{limit.name} {used:,} of {limit.amount:,}"
         others = "" if len(self.sights) == 1 else ", and of the others for longer"
-        return f"the quota of {first} is used up ({used}){others}"
+        return f"the quota of {first} is used up ({used_up}){others}"
 
     def _then(self, until: float) -> str:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(until))

@@ -16,7 +16,7 @@ from leyline.batch.progress import Progress
 from leyline.batch.recipe import Row
 from leyline.batch.settings import Ending, Settings
 from leyline.batch.writer import Writer
-from leyline.calls import Request
+from leyline.calls import Call
 from leyline.errors import LedgerError, LeylineError
 from leyline.events import AttemptFinished, AttemptStarted, Event
 from leyline.routing.map import Mapped
@@ -154,9 +154,9 @@ class Run:
 
     async def _requests(
         self, lane: anyio.CancelScope, open_next: Callable[[], None]
-    ) -> AsyncIterator[Request]:
+    ) -> AsyncIterator[Call]:
         while (row := await self._feed.next()) is not None:
-            request = Request(
+            request = Call(
                 prompt=row.prompt,
                 files=row.files,
                 model=row.model or self._settings.model,

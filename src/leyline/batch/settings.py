@@ -33,7 +33,7 @@ class Settings:
     """services: Which may answer, in the order to be asked in. None: all.
 
     concurrency: Rows at once. model, timeout: For rows that do not say; timeout in seconds, as in
-    ``Request``. ordered: The output in the order of the input.
+    ``Call``. ordered: The output in the order of the input.
     max_cost: US dollars of the whole batch. max_failures: Rows that failed, this time. until: Unix
     time. None means no limit. When one is reached, what runs is finished and nothing more begins.
     wait: Whether a quota that is used up for long is waited for.

@@ -1,10 +1,10 @@
 """One call on one service."""
 
 from leyline.calls.bookkeeping import NO_BOOK, Bookkeeping
+from leyline.calls.call import Call, CallOptions
 from leyline.calls.checkup import Checkup
 from leyline.calls.hearing import NOBODY, Audience
 from leyline.calls.job import Handler, Job
-from leyline.calls.request import CallOptions, Request
 from leyline.calls.roster import Roster
 from leyline.calls.service import RunFactory, Service
 
@@ -13,11 +13,11 @@ __all__ = [
     "NO_BOOK",
     "Audience",
     "Bookkeeping",
+    "Call",
     "CallOptions",
     "Checkup",
     "Handler",
     "Job",
-    "Request",
     "Roster",
     "RunFactory",
     "Service",

@@ -4,10 +4,10 @@ from typing import Final
 
 from attrs import frozen
 
+from leyline.calls.call import Call
 from leyline.calls.job import Job
-from leyline.calls.request import Request
 from leyline.errors import AllServicesFailedError, LeylineError
-from leyline.model import Call, ExecutionResult, Failure, FailureKind
+from leyline.model import BoundCall, ExecutionResult, Failure, FailureKind
 from leyline.usage import Prompt, UsageLog, record_of_refusal, record_of_result
 
 
@@ -26,7 +26,7 @@ class Bookkeeping:
     def __bool__(self) -> bool:
         return self.log is not None
 
-    def fingerprint(self, call: Call) -> Prompt | None:
+    def fingerprint(self, call: BoundCall) -> Prompt | None:
         """What is kept of a prompt; worked out once a call."""
         return Prompt.of(call.prompt, keep=self.keep_prompts) if self.log is not None else None
 
@@ -58,7 +58,7 @@ class Bookkeeping:
             ),
         )
 
-    def refused(self, error: LeylineError, request: Request, service: str, *, at: float) -> None:
+    def refused(self, error: LeylineError, request: Call, service: str, *, at: float) -> None:
         """*request* ended in *error*; where a process had run all the same, that is in the book."""
         attempts = error.attempts if isinstance(error, AllServicesFailedError) else ()
         if self.log is None or any(isinstance(one, ExecutionResult) for one in attempts):

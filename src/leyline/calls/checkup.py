@@ -12,7 +12,7 @@ from leyline.calls.roster import Roster
 from leyline.calls.service import Service
 from leyline.clock import Clock
 from leyline.events import Events, HealthChanged
-from leyline.model import Call, Completed, ExecutionResult, HealthReport
+from leyline.model import BoundCall, Completed, ExecutionResult, HealthReport
 from leyline.process import Lifespan
 
 _LIVE_PROMPT: Final = "Reply with the single word: ok"
@@ -72,7 +72,7 @@ class Checkup:
         async def ask() -> ExecutionResult:
             seconds = service.config.timeout_seconds
             return await service.execute(
-                Call(prompt=_LIVE_PROMPT, timeout=seconds, max_wait=seconds),
+                BoundCall(prompt=_LIVE_PROMPT, timeout=seconds, max_wait=seconds),
                 lifespan,
                 secret_variables=secret_variables,
                 queued_at=self._clock.wall(),

@@ -7,7 +7,7 @@ from typing import Protocol
 from attrs import frozen
 
 from leyline.calls.hearing import NOBODY, Audience
-from leyline.model import Call, ExecutionResult
+from leyline.model import BoundCall, ExecutionResult
 from leyline.process import Lifespan
 from leyline.usage import Prompt
 
@@ -28,7 +28,7 @@ class Job:
     held: Descriptors that are handed to the process. audience: Who listens to what it writes.
     """
 
-    call: Call
+    call: BoundCall
     text: str
     model: str | None
     prompt_tokens: int

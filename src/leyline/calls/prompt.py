@@ -5,11 +5,11 @@ from pathlib import Path
 
 from leyline.config import FilesVia, ServiceConfig
 from leyline.errors import InvalidCallError
-from leyline.model import Call
+from leyline.model import BoundCall
 from leyline.tokens import estimate_tokens, tokens_of_length
 
 
-def check(config: ServiceConfig, call: Call, *, takes_files: bool) -> None:
+def check(config: ServiceConfig, call: BoundCall, *, takes_files: bool) -> None:
     """Raise InvalidCallError for the mistakes that can be known before anything starts.
 
     takes_files: Whether the template has a place for files.
@@ -42,7 +42,7 @@ def check(config: ServiceConfig, call: Call, *, takes_files: bool) -> None:
         )
 
 
-def compose(config: ServiceConfig, call: Call) -> str:
+def compose(config: ServiceConfig, call: BoundCall) -> str:
     """The prompt as the tool gets it: unchanged, with the files after it where they go in there.
 
     Raises InvalidCallError if a file to be put in is not text.
@@ -65,7 +65,7 @@ def compose(config: ServiceConfig, call: Call) -> str:
     return "\n\n".join(parts)
 
 
-def estimate(call: Call) -> int:
+def estimate(call: BoundCall) -> int:
     """Tokens that the prompt and its files probably are."""
     if not call.files:
         return estimate_tokens(call.prompt)

@@ -15,7 +15,7 @@ from leyline.calls.run import Run
 from leyline.clock import Clock
 from leyline.config import ServiceConfig
 from leyline.events import Events
-from leyline.model import Call, Completed, ExecutionResult
+from leyline.model import BoundCall, Completed, ExecutionResult
 from leyline.process import Lifespan, Runner
 from leyline.quota import Store
 
@@ -95,7 +95,7 @@ class Service:
 
     async def execute(
         self,
-        call: Call,
+        call: BoundCall,
         lifespan: Lifespan,
         *,
         secret_variables: Collection[str],

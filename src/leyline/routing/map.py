@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 from attrs import define, field, frozen
 
-from leyline.calls import Request
+from leyline.calls import Call
 from leyline.clock import Clock
 from leyline.errors import (
     AllServicesFailedError,
@@ -35,14 +35,14 @@ _AHEAD: Final = 4
 
 
 def requests(
-    source: Iterable[str | Request] | AsyncIterable[str | Request], clock: Clock
-) -> AsyncGenerator[Request, None]:
+    source: Iterable[str | Call] | AsyncIterable[str | Call], clock: Clock
+) -> AsyncGenerator[Call, None]:
     """What is to be asked, an item at a time; the rest of *source* is left where it is.
 
     Raises TypeError, at once, if *source* holds no items, and where one of them cannot be asked.
     """
     given: Any = source  # which need not be what it is declared to be
-    if isinstance(given, str | bytes | bytearray | Request):
+    if isinstance(given, str | bytes | bytearray | Call):
         raise TypeError(f"what is mapped is one {type(given).__name__}; put it into a list")
     if not isinstance(given, Iterable | AsyncIterable):
         raise TypeError(f"what is mapped has to be iterable; got a {type(given).__name__}")
@@ -50,8 +50,8 @@ def requests(
 
 
 async def _requests(
-    source: Iterable[str | Request] | AsyncIterable[str | Request], clock: Clock
-) -> AsyncGenerator[Request, None]:
+    source: Iterable[str | Call] | AsyncIterable[str | Call], clock: Clock
+) -> AsyncGenerator[Call, None]:
     index = 0
     async with aclosing(_each(source)) as items:
         async for item in items:
@@ -114,14 +114,12 @@ class Mapped:
     """
 
     index: int
-    call: Request
+    call: Call
     result: ExecutionResult
     error: LeylineError | None = None
 
 
-async def mapped(
-    index: int, call: Request, ask: Callable[[], Awaitable[ExecutionResult]]
-) -> Mapped:
+async def mapped(index: int, call: Call, ask: Callable[[], Awaitable[ExecutionResult]]) -> Mapped:
     """What came of one item; also where nobody answered it. Raises RegistryClosedError."""
     try:
         result = await ask()
@@ -132,7 +130,7 @@ async def mapped(
     return Mapped(index=index, call=call, result=result)
 
 
-def _unanswered(index: int, call: Request, error: LeylineError) -> Mapped:
+def _unanswered(index: int, call: Call, error: LeylineError) -> Mapped:
     """An item that nobody answered: the last that ran is its result, if any did."""
     attempts = error.attempts if isinstance(error, AllServicesFailedError) else ()
     result = refused("", error)
@@ -217,13 +215,13 @@ async def _each(source: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, Non
             yield item
 
 
-def _request(index: int, item: object, clock: Clock) -> Request:
+def _request(index: int, item: object, clock: Clock) -> Call:
     """What is to be asked. Raises TypeError."""
     if isinstance(item, str):
-        return Request(prompt=item, asked_at=clock.wall())
-    if isinstance(item, Request):
+        return Call(prompt=item, asked_at=clock.wall())
+    if isinstance(item, Call):
         return item
     raise TypeError(
         f"item {index} of what is mapped is of type {type(item).__name__}; each has to be a prompt "
-        "(str) or a Request"
+        "(str) or a Call"
     )

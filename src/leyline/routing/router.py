@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import Factory, define, evolve, field
 
-from leyline.calls import NO_BOOK, NOBODY, Audience, Bookkeeping, Checkup, Request, Roster
+from leyline.calls import NO_BOOK, NOBODY, Audience, Bookkeeping, Call, Checkup, Roster
 from leyline.clock import Clock
 from leyline.config import UNSAID
 from leyline.errors import (
@@ -53,14 +53,14 @@ class Router:
     rng: Random
     line: Line = field(default=Factory(lambda router: Line(router.clock), takes_self=True))
 
-    async def execute(self, service: str, request: Request, lifespan: Lifespan) -> ExecutionResult:
+    async def execute(self, service: str, request: Call, lifespan: Lifespan) -> ExecutionResult:
         """Ask one service. Raises what ``Service.execute`` does."""
         self.roster.find(service)
         start = functools.partial(self._ask, service, request, lifespan)
         return await self._told(request, start, service)
 
     async def stream(
-        self, service: str, request: Request, lifespan: Lifespan, hear: Callable[[str], None]
+        self, service: str, request: Call, lifespan: Lifespan, hear: Callable[[str], None]
     ) -> ExecutionResult:
         """As ``execute``, and tell *hear* the pieces of the answer; none is retried once begun."""
         begun = False
@@ -82,7 +82,7 @@ class Router:
 
     async def failover(
         self,
-        request: Request,
+        request: Call,
         lifespan: Lifespan,
         *,
         services: Sequence[str] | None,
@@ -124,7 +124,7 @@ class Router:
 
     async def race(
         self,
-        request: Request,
+        request: Call,
         lifespan: Lifespan,
         *,
         services: Sequence[str],
@@ -160,7 +160,7 @@ class Router:
 
     def map(
         self,
-        source: Iterable[str | Request] | AsyncIterable[str | Request],
+        source: Iterable[str | Call] | AsyncIterable[str | Call],
         lifespan: Lifespan,
         *,
         services: Sequence[str] | None,
@@ -174,7 +174,7 @@ class Router:
         for name in services or ():
             self.roster.find(name)
 
-        async def answer(index: int, call: Request) -> Mapped:
+        async def answer(index: int, call: Call) -> Mapped:
             begun = evolve(
                 call,
                 deadline=None if call.deadline is UNSAID else call.deadline,
@@ -207,7 +207,7 @@ class Router:
 
     async def _told(
         self,
-        request: Request,
+        request: Call,
         start: Callable[[], Awaitable[ExecutionResult]],
         service: str = "",
     ) -> ExecutionResult:
@@ -230,7 +230,7 @@ class Router:
     async def _ask(
         self,
         name: str,
-        request: Request,
+        request: Call,
         lifespan: Lifespan,
         *,
         max_wait: float | None = None,
@@ -240,7 +240,7 @@ class Router:
     ) -> ExecutionResult:
         """max_wait: Seconds until it has to start; None: as the request has it."""
         service = self.roster.find(name)
-        call = request.call(service.config)
+        call = request.bound_to(service.config)
         if max_wait is not None:
             call = evolve(call, max_wait=None if math.isinf(max_wait) else max_wait)
         return await service.execute(
@@ -265,7 +265,7 @@ class Router:
         )
 
     def _ladder(
-        self, request: Request, services: Sequence[str] | None
+        self, request: Call, services: Sequence[str] | None
     ) -> tuple[list[str], list[RejectedError]]:
         """The services to be asked, in order, and those that cannot be used."""
         chosen = [
@@ -283,11 +283,11 @@ class Router:
         ]
         return ladder, out
 
-    def _longest_wait(self, request: Request, ladder: Sequence[str]) -> float:
+    def _longest_wait(self, request: Call, ladder: Sequence[str]) -> float:
         """Seconds to wait for the first service that has room: as long as a run may take."""
         if request.deadline is not UNSAID:
             return math.inf if request.deadline is None else request.deadline
-        timeouts = [request.call(self.roster[name].config).max_wait for name in ladder]
+        timeouts = [request.bound_to(self.roster[name].config).max_wait for name in ladder]
         return max((math.inf if t is None else t for t in timeouts), default=0.0)
 
     def _stagger(self, stagger: float | str) -> Callable[[str], float]:

@@ -3,14 +3,18 @@
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self, TypedDict, Unpack
 
 from attrs import field, frozen
 from attrs.converters import optional
 
 from leyline.config import UNSAID, ServiceConfig
-from leyline.model import Call, Priority
+from leyline.model import BoundCall, Priority
+
+
+def _paths(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    return tuple(os.fspath(path) for path in paths)
 
 
 def _path(path: str | os.PathLike[str]) -> str:
@@ -28,7 +32,7 @@ class CallOptions(TypedDict, total=False):
 
 
 @frozen(kw_only=True)
-class Request:
+class Call:
     """One prompt. timeout, deadline: Seconds; None means no limit; unsaid, as the service has it.
 
     files: Paths, relative to *cwd*. model: None means the service's default.
@@ -37,7 +41,7 @@ class Request:
     """
 
     prompt: str
-    files: tuple[str, ...] = ()
+    files: tuple[str, ...] = field(default=(), converter=_paths)
     model: str | None = None
     timeout: Any = UNSAID
     deadline: Any = UNSAID
@@ -57,10 +61,10 @@ class Request:
         operation: str = "execute",
         **options: Unpack[CallOptions],
     ) -> Self:
-        """A request as callers give it. Raises TypeError for an option that is none."""
+        """As methods of a registry are given it. Raises TypeError for an unknown option."""
         return cls(
             prompt=prompt,
-            files=tuple(os.fspath(path) for path in files or ()),
+            files=files or (),
             asked_at=asked_at,
             operation=operation,
             **options,
@@ -71,10 +75,10 @@ class Request:
         """Seconds for everything; None where nobody said."""
         return None if self.deadline is UNSAID else self.deadline
 
-    def call(self, config: ServiceConfig) -> Call:
+    def bound_to(self, config: ServiceConfig) -> BoundCall:
         """The call on one service; it may wait for its start as long as its run may take."""
         seconds = config.timeout_seconds if self.timeout is UNSAID else self.timeout
-        return Call(
+        return BoundCall(
             prompt=self.prompt,
             files=self.files,
             model=self.model,
