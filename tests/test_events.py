@@ -339,3 +339,14 @@ async def test_several_hooks_are_one_function(tmp_path: Path):
         registry.register("echo", CONFIG)
         await registry.execute("echo", "hello")
     assert one == two != []
+
+
+async def test_a_service_without_limits_that_asks_for_rest_is_told_of_too():
+    told: list[Event] = []
+    async with ServiceRegistry(":memory:", on_event=told.append) as registry:
+        script = "echo 429 retry in 30 s >&2; exit 1"
+        config = ServiceConfig("svc", "sh", command_template=f"sh -c '{script}'", retry=None)
+        registry.register("svc", config)
+        await registry.execute("svc", "hello")
+    levels = [event.after for event in told if isinstance(event, QuotaLevelChanged)]
+    assert levels == [QuotaLevel.CRITICAL]

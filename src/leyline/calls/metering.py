@@ -1,7 +1,7 @@
 """The layer of the quota: reserve before the run, charge what was really used after it."""
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
@@ -33,6 +33,7 @@ class Metering:
     config: ServiceConfig
     meter: "Meter | None"
     clock: Clock
+    events: Events
     name: str = "quota"
 
     async def __call__(self, job: Job, proceed: Handler, /) -> ExecutionResult:
@@ -41,8 +42,11 @@ class Metering:
         result = await proceed(job)
         if asks_for_rest(result) and self.meter is None:
             # Nothing limits it but its own words, which hold in this process.
-            admission = Admission(self.config.name, (), MemoryLedger(self.clock), self.clock)
-            self.meter = Meter(account=self.config.name, admission=admission, clock=self.clock)
+            name = self.config.name
+            tell = _teller(name, name, self.clock, self.events)
+            ledger = MemoryLedger(self.clock)
+            admission = Admission(name, (), ledger, self.clock, on_level=tell)
+            self.meter = Meter(account=name, admission=admission, clock=self.clock)
         if self.meter is not None:
             await self.meter.throttle(result)
         return result
@@ -51,6 +55,21 @@ class Metering:
 def asks_for_rest(result: ExecutionResult) -> bool:
     """Whether the service asked to be left alone."""
     return result.failure is not None and result.failure.kind in _UNANNOUNCED
+
+
+def _teller(
+    service: str, account: str, clock: Clock, events: Events
+) -> Callable[[QuotaLevel, QuotaLevel], None]:
+    """Tells of another level of the quota *account*."""
+
+    def tell(before: QuotaLevel, after: QuotaLevel) -> None:
+        events.emit(
+            QuotaLevelChanged(
+                service=service, at=clock.wall(), account=account, before=before, after=after
+            )
+        )
+
+    return tell
 
 
 @define(kw_only=True)
@@ -79,18 +98,7 @@ class Meter:
             return None
         account = quota.pool or config.name
         slots = quota.concurrent and Slots(store.slots_folder, account, quota.concurrent)
-
-        def tell(before: QuotaLevel, after: QuotaLevel) -> None:
-            events.emit(
-                QuotaLevelChanged(
-                    service=config.name,
-                    at=clock.wall(),
-                    account=account,
-                    before=before,
-                    after=after,
-                )
-            )
-
+        tell = _teller(config.name, account, clock, events)
         return cls(
             account=account,
             admission=Admission(

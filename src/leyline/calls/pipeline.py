@@ -55,7 +55,7 @@ class Memory:
         return cls(
             durations=Durations(),
             price=ObservedPrice(),
-            metering=Metering(config, Meter.of(config, store, clock, events), clock),
+            metering=Metering(config, Meter.of(config, store, clock, events), clock, events),
             budget=Budget(config.budget) if config.budget is not None else None,
             breaking=breaking,
             gate=None if config.concurrency is None else Gate(AdaptiveLimit(config.concurrency)),
