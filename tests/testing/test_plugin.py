@@ -9,7 +9,8 @@ from pathlib import Path
 import leyline
 
 SOURCE = Path(leyline.__file__).parents[1]
-README = SOURCE.with_name("README.md")
+PROJECT = Path(__file__).parents[2]
+README = PROJECT / "README.md"
 
 OWN_PROJECT = """
 import os
@@ -94,5 +95,5 @@ def test_who_asks_for_none_of_them_sees_nothing_of_it(tmp_path: Path):
 
 
 def test_pytest_finds_it_where_leyline_is_installed():
-    project = tomllib.loads(SOURCE.with_name("pyproject.toml").read_text())["project"]
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["pytest11"] == {"leyline_pytest": "leyline_pytest"}
