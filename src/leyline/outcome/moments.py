@@ -6,7 +6,6 @@ the tools print.
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -107,6 +106,8 @@ def _rfc_3339(text: str, local: tzinfo | None) -> float | None:
 def _http_date(text: str) -> float | None:
     if not re.fullmatch(_HTTP_DATE, text):
         return None
+    from email.utils import parsedate_to_datetime  # slow to load, and seldom needed
+
     try:
         return parsedate_to_datetime(text).timestamp()
     except ValueError:

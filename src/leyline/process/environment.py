@@ -15,7 +15,9 @@ def child_environment(
     environ: What it starts from. hidden: Variables it must not see (the keys of other services).
     tmpdir: Becomes its TMPDIR, and stands for ``{tmpdir}`` in *values*, which are set last.
     """
-    child = {name: value for name, value in environ.items() if name not in hidden}
+    child = dict(environ)  # at once, as each look-up in the system's environment decodes
+    for name in hidden:
+        child.pop(name, None)
     child["NO_COLOR"] = "1"
     child["TMPDIR"] = tmpdir
     for name, value in values.items():
