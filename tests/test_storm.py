@@ -2,7 +2,6 @@
 twice, and nothing is left."""
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +37,7 @@ pytestmark = pytest.mark.anyio
 
 MUCH = {"rpd": 1_000_000}
 NAMES = [f"s{number}" for number in range(20)]
+PROMPTS = [f"prompt {number}" for number in range(1500)]
 
 
 class CountingLedger(MemoryLedger):
@@ -154,27 +154,22 @@ def anyio_backend(request: pytest.FixtureRequest):
     return "asyncio" if "live" in request.node.name else VIRTUAL_BACKEND
 
 
+FAULTS: list[Outcome] = [
+    *["crashed"] * 3,
+    *["server", "empty"] * 2,
+    "overloaded",
+    "auth",
+    "rate_limited",
+    "quota_exhausted",
+]
+
+
 def faulty(asked: Asked) -> Outcome:
     """Three runs in ten go wrong by what the tool says, or never begin."""
-    match asked.rng.randrange(40):
-        case 0 | 1 | 2:
-            return "crashed"
-        case 3:
-            return "rate_limited"
-        case 4 | 5:
-            return "empty"
-        case 6 | 7:
-            return "server"
-        case 8:
-            return "overloaded"
-        case 9:
-            return "auth"
-        case 10:
-            return SpawnError("x", "the system refuses")
-        case 11:
-            return "quota_exhausted"
-        case _:
-            return None
+    number = asked.rng.randrange(40)
+    if number == 39:
+        return SpawnError("tool", "the system refuses")
+    return FAULTS[number] if number < len(FAULTS) else None
 
 
 def slow(asked: Asked) -> float:
@@ -206,14 +201,14 @@ async def test_every_call_of_a_storm_has_one_outcome_one_record_a_run_and_one_ch
     rng = Random(seed)
     async with storm.registry as registry:
         services = fleet(registry, 100 * seed)
-        outcomes = await gather(
-            {
-                prompt: registry.execute(
-                    rng.choice(NAMES), prompt, deadline=rng.choice([30.0, 300.0, 3000.0])
-                )
-                for prompt in (f"prompt {number}" for number in range(1500))
-            }
-        )
+
+        async def call(prompt: str) -> ExecutionResult:
+            if rng.random() < 0.5:  # half at once, half while the first are under way
+                await anyio.sleep(rng.uniform(0.0, 60.0))
+            deadline = rng.choice([30.0, 300.0, 3000.0])
+            return await registry.execute(rng.choice(NAMES), prompt, deadline=deadline)
+
+        outcomes = await gather({prompt: call(prompt) for prompt in PROMPTS})
         await storm.read_the_quotas()
     by_service = storm.check(outcomes)
     for name, service in services.items():
@@ -246,8 +241,7 @@ async def test_callers_who_give_up_in_a_storm_leave_nothing_and_are_charged_once
                 return await asked
             return await asyncio.wait_for(asked, rng.uniform(0.0, 30.0))
 
-        prompts = [f"prompt {number}" for number in range(1500)]
-        outcomes = await gather({prompt: call(prompt) for prompt in prompts})
+        outcomes = await gather({prompt: call(prompt) for prompt in PROMPTS})
         await anyio.sleep(1.0)  # what is settled behind those who gave up
         await storm.read_the_quotas()
     storm.check(outcomes)
@@ -267,7 +261,7 @@ case "$prompt" in
   killed*) kill -9 $$ ;;
   hang*) sleep 600 & echo $! >> $CHILDREN; wait ;;
   stubborn*) trap "" TERM; sleep 600 & echo $! >> $CHILDREN; wait; wait ;;
-  limited*) echo "{\\"error\\": {\\"message\\": \\"429 slow down\\", \\"retry_after\\": 0.2}}"; exit 1 ;;
+  limited*) echo "{\\"error\\": {\\"message\\": \\"429\\", \\"retry_after\\": 0.2}}"; exit 1 ;;
   garbage*) head -c 3000 /dev/urandom; exit 0 ;;
   cut*) printf "{\\"answer\\": \\"no e"; exit 0 ;;
   slow*) sleep 0.5 ;;
@@ -294,9 +288,9 @@ def shell(name: str, folder: Path) -> ServiceConfig:
         env={"PIDS": str(folder / name), "CHILDREN": str(folder / "children")},
         output=OutputConfig(
             format=OutputFormat.JSON,
-            text="answer",
-            error_message="error.message",
-            retry_after="error.retry_after",
+            text="out.answer",
+            error_message="out.error.message",
+            retry_after="out.error.retry_after",
         ),
         error_patterns=(ErrorPattern(kind=FailureKind.RATE_LIMITED, match="429"),),
         **COMMON,
@@ -351,7 +345,9 @@ async def test_a_live_storm_has_one_record_a_process_and_leaves_none(tmp_path: P
             for name in NAMES
         }
         children = [int(pid) for pid in lines(tmp_path / "children")]
-        children += [pid for tool in tools.values() for run in tool.runs() for pid in run.grandchildren]
+        children += [
+            pid for tool in tools.values() for run in tool.runs() for pid in run.grandchildren
+        ]
         await until_dead([*children, *(pid for some in pids.values() for pid in some)])
     by_service = storm.check(outcomes)
     assert {name: len(found) for name, found in pids.items()} == {n: by_service[n] for n in NAMES}
@@ -359,8 +355,10 @@ async def test_a_live_storm_has_one_record_a_process_and_leaves_none(tmp_path: P
     assert asyncio.all_tasks() == tasks
     assert open_descriptors() == descriptors
     for prompt, came in outcomes.items():
-        if prompt.split()[0] in {"crash", "killed", "hang", "stubborn", "garbage", "cut"}:
-            assert getattr(came, "success", False) is (came.service in tools), prompt
+        if isinstance(came, ExecutionResult) and came.service not in tools:
+            late = came.failure is not None and came.failure.kind is FailureKind.TIMEOUT
+            able = prompt.split()[0] in {"answer", "slow"}
+            assert came.success is able or late, (prompt, came)
     print(sum(by_service.values()), "processes,", len(children), "children;", by_service)
     print(Counter(type(came).__name__ for came in outcomes.values()))
     assert sum(by_service.values()) > 200
