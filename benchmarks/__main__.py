@@ -1,29 +1,34 @@
 """``python -m benchmarks process [--runs N] [--at-a-time N] [--repeats N]``,
-``python -m benchmarks quota [--seconds S]``, or
-``python -m benchmarks map [--items N]``."""
+``python -m benchmarks quota [--seconds S]``,
+``python -m benchmarks map [--items N]``, or
+``python -m benchmarks calls race [--runs N] [--repeats N]``; also several rooms in one run."""
 
 import argparse
+from collections.abc import Callable
 
+from benchmarks import calls, process, quota, race
 from benchmarks import map as mapping
-from benchmarks import process, quota
 
 
 def main() -> None:
-    """Run one benchmark and print its table."""
+    """Run benchmarks and print their tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("room", choices=["process", "quota", "map"])
+    parser.add_argument("rooms", nargs="+", choices=["process", "quota", "map", "calls", "race"])
     parser.add_argument("--runs", type=int, default=1000, help="runs a round")
     parser.add_argument("--at-a-time", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5, help="rounds of every contender, in turn")
     parser.add_argument("--seconds", type=float, default=30.0, help="of every quota contender")
     parser.add_argument("--items", type=int, default=100_000, help="prompts to be mapped")
     arguments = parser.parse_args()
-    if arguments.room == "process":
-        process.main(arguments.runs, arguments.at_a_time, arguments.repeats)
-    elif arguments.room == "map":
-        mapping.main(arguments.items)
-    else:
-        quota.main(arguments.seconds)
+    rooms: dict[str, Callable[[], None]] = {
+        "process": lambda: process.main(arguments.runs, arguments.at_a_time, arguments.repeats),
+        "quota": lambda: quota.main(arguments.seconds),
+        "map": lambda: mapping.main(arguments.items),
+        "calls": lambda: calls.main(arguments.runs, arguments.repeats),
+        "race": lambda: race.main(arguments.runs, arguments.repeats),
+    }
+    for room in arguments.rooms:
+        rooms[room]()
 
 
 if __name__ == "__main__":
