@@ -125,7 +125,9 @@ def _notes(requirements: Mapping[str, Any], strategy: Strategy, *, checked: bool
     if not checked:
         notes.append("health was not checked, and what is unknown counts as usable")
     if strategy in _LEARNED or requirements["fast_response"] or requirements["max_cost"]:
-        notes.append("speed and price are learned from runs, and this program has seen none")
+        notes.append(
+            "speed is learned from runs, and this program saw none; prices are from a list"
+        )
     return notes
 
 

@@ -95,7 +95,8 @@ class Admission:
 
         deadline: In seconds of ``clock.monotonic``; None: wait as long as it takes.
         Raises QuotaExceededError as soon as it is known that the start would lie past the
-        deadline, and LedgerError if the store cannot be used; nothing is booked then.
+        deadline, at the latest when the distance to the start before is kept; and LedgerError if
+        the store cannot be used. Nothing is booked then.
         Cancellation: what was booked is given back, and the next has its turn.
         """
         since = self._clock.monotonic()

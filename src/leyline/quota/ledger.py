@@ -30,7 +30,11 @@ class Ledger(Protocol):
     async def confirm(
         self, account: str, booking: str, limits: Sequence[Limit], weight: Weight
     ) -> Booked:
-        """When the moment of a booked start has come: 0 to start now, else a new delay."""
+        """What has become of a booked start: 0 to start now, else seconds to wait from now on.
+
+        Before its moment it may be asked too: it keeps its place, and moves to an earlier moment
+        that has become free. A booking that the store has lost is made again.
+        """
         ...
 
     async def settle(
