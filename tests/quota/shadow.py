@@ -88,6 +88,8 @@ class Shadow:
         moment = self.now + outcome.delay
         if moment < start.at - EPS and not start.put_off:
             self._advanced(start, outcome)
+        elif outcome.delay == 0 and moment > start.at + late and not start.put_off:
+            self._late(start)
         elif start.put_off or not start.at - EPS <= moment <= start.at + late:
             del self.starts[booking]  # it is booked again, behind all the others
             self._booked(booking, Start(start.limits, start.reserved, self.now), outcome)
@@ -149,10 +151,7 @@ class Shadow:
         for other in self.starts.values():
             if not other.started and not other.put_off:
                 assert start.at >= other.at - EPS, "overtook one that was booked earlier"
-        for other in everything:
-            for limit in start.limits:
-                if other.at + limit.per + limit.guard <= self.now:
-                    other.gone.setdefault(limit.name, self.now)
+        self._forget(start.limits)
         for limit in start.limits:
             if limit.reset is None:
                 self._check_window(start, limit, [start, *everything])
@@ -172,6 +171,23 @@ class Shadow:
                 self._check_window(start, limit, [*self.starts.values(), *self.settled])
         if outcome.delay == 0:
             self._begin(start)
+
+    def _late(self, start: Start) -> None:
+        """It starts later than was booked, before those booked for later; nobody loses by it."""
+        self._forget(start.limits)
+        start.booked = self.now
+        self._begin(start)
+        everything = [*self.starts.values(), *self.settled]
+        for other in everything:
+            for limit in other.limits:
+                if other.at >= self.now and limit.reset is None:
+                    self._check_window(other, limit, everything)
+
+    def _forget(self, limits: Sequence[Limit]) -> None:
+        for other in [*self.starts.values(), *self.settled]:
+            for limit in limits:
+                if other.at + limit.per + limit.guard <= self.now:
+                    other.gone.setdefault(limit.name, self.now)
 
     def _begin(self, start: Start) -> None:
         start.at, start.wall, start.started = self.now, self.wall, True

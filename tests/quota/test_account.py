@@ -128,6 +128,36 @@ def test_a_window_lies_between_the_latest_start_and_the_next_one_wherever_they_f
         assert late + delay_of(book(account, "b", [limit], now=late)) >= late + 60
 
 
+def test_a_late_start_keeps_its_place_where_those_behind_it_lose_nothing():
+    limit, account = named_limit("rpm", 2), Account()
+    book(account, "a", [limit])
+    book(account, "b", [limit], now=30)
+    c, d = (30 + delay_of(book(account, booking, [limit], now=30)) for booking in "cd")
+    late = c + 10
+    assert account.confirm("c", [limit], ONE, now=late, wall=EPOCH + late) == Booked(delay=0.0)
+    assert account.confirm("d", [limit], ONE, now=d, wall=EPOCH + d) == Booked(delay=0.0)
+    assert delay_of(book(account, "e", [limit], now=d)) + d >= late + 60
+
+
+@pytest.mark.parametrize("late", [1.5, 50.0])
+def test_a_late_start_after_a_closure_keeps_its_distance(late: float):
+    account = Account()
+    book(account, "a", [RPM])
+    account.close(EPOCH - 1, "retry", now=0, wall=EPOCH)
+    book(account, "b", [RPM])
+    book(account, "c", [RPM], now=late)
+    wait = account.confirm("b", [RPM], ONE, now=late, wall=EPOCH + late).delay
+    assert wait >= 1
+
+
+def test_a_late_start_waits_for_a_day_that_has_room():
+    account, night = Account(), unix(6, 16) - 1800
+    book(account, "a", [RPD], wall=night)
+    for k in range(4):
+        book(account, f"b{k}", [RPD], now=1800, wall=night + 1800)
+    assert account.confirm("a", [RPD], ONE, now=1801, wall=night + 1801).delay > 86_000
+
+
 def test_what_another_booked_meanwhile_puts_a_late_start_off():
     limit = named_limit("rpm", 1)
     account = Account()

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leyline.limits import DailyReset
@@ -87,13 +87,48 @@ def test_the_earliest_start_fits_and_nothing_before_it_does(
         assert earliest <= start + SPAN + 2 * log.width
 
 
+def load(entries: list[tuple[float, int]], since: float, until: float) -> int:
+    return sum(weight for at, weight in entries if since < at <= until)
+
+
+moments = st.integers(0, 800).map(lambda quarters: quarters / 4)
+close_together = st.lists(st.tuples(moments, st.integers(1, 3)), max_size=60).map(sorted)
+
+
+@settings(max_examples=1000)
+@given(entries=close_together, amount=st.integers(3, 40), weight=st.integers(0, 5), at=moments)
+def test_there_is_room_before_later_entries_where_no_window_gets_too_full(
+    entries: list[tuple[float, int]], amount: int, weight: int, at: float
+):
+    log = filled(entries)
+    moments = [at, *(other for other, _ in entries if at < other < at + SPAN + 2 * log.width)]
+    fullest = max(load(entries, moment - SPAN, moment) for moment in moments if moment < at + SPAN)
+    if log.has_room(weight, amount, at):
+        assert fullest + weight <= amount
+    else:
+        wider = [
+            load(entries, moment - SPAN - 2 * log.width, moment + log.width) for moment in moments
+        ]
+        assert max(wider) + weight > amount
+
+
+def test_who_waited_for_room_finds_it_however_floats_are_rounded():
+    seed = Random().randrange(2**32)
+    print(f"seed {seed}")
+    random = Random(seed)
+    for _ in range(5000):
+        now = random.uniform(0, 2e9)
+        log = filled([(now, 1)], random.uniform(0.5, 1000))
+        assert log.has_room(1, 1, log.earliest(1, 1, now))
+
+
 @pytest.mark.parametrize("weight", [1, 7, 999_999, 1_000_000])
 def test_what_is_entered_is_counted_exactly(weight: int):
     log = filled([(0.0, weight)])
     assert log.used(1.0) == weight
     assert log.earliest(1_000_000 - weight, 1_000_000, 1.0) == 1.0
     if weight < 1_000_000:
-        assert log.earliest(1_000_001 - weight, 1_000_000, 1.0) == SPAN + log.width
+        assert log.earliest(1_000_001 - weight, 1_000_000, 1.0) == pytest.approx(SPAN + log.width)
 
 
 @pytest.mark.parametrize("buckets", [0, 1, 64, BUCKETS])
@@ -123,9 +158,9 @@ def test_what_is_given_back_is_taken_where_it_was_entered():
     log.change(log.add(5, 20.1), -5)
     log.change(20, -40)  # the bucket of second ten
     assert log.used(20.0) == 80
-    assert log.frees_at(20.0) == SPAN + log.width
+    assert log.frees_at(20.0) == pytest.approx(SPAN + log.width)
     log.change(0, -30)
-    assert log.frees_at(20.0) == 20.5 + SPAN
+    assert log.frees_at(20.0) == pytest.approx(20.5 + SPAN)
     log.change(40, -1000)
     assert log.used(20.0) == 0
     assert log.frees_at(20.0) is None
@@ -135,7 +170,9 @@ def test_an_entry_of_nothing_can_still_be_corrected():
     log = filled([(0.0, 10), (5.0, 0), (9.0, 10)])
     log.change(10, 7)  # the bucket of second five
     assert log.used(9.0) == 27
-    assert log.earliest(17, 27, 9.0) == 5.5 + SPAN  # the second leaves after the first
+    assert log.earliest(17, 27, 9.0) == pytest.approx(
+        5.5 + SPAN
+    )  # the second leaves after the first
     assert reloaded(log) == log
 
 

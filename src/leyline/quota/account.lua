@@ -10,6 +10,7 @@
 
 local VERSION = 1
 local BUCKETS = 128
+local UP = 1 + 2 ^ -52 -- makes up for rounding
 local KEPT_SECONDS = 2 * 86400
 local DAYS_KEPT = 3
 local REOPENING_SECONDS = 60
@@ -126,7 +127,7 @@ end
 ---------------------------------------------------------------- windows, as in SlidingLog
 
 local function until_(log, k)
-  return (k + 1) * (log.span / BUCKETS) + log.span
+  return (k + 1 + BUCKETS) * (log.span / BUCKETS) * UP
 end
 
 local function used_of(log, at)
@@ -156,6 +157,30 @@ local function earliest_in(log, weight, amount, start)
     end
   end
   return start
+end
+
+-- What counts at a moment in bucket k, of that and of the buckets before it.
+local function load_of(log, k)
+  local load = 0
+  for other, weight in pairs(log.buckets) do
+    if k - BUCKETS <= other and other <= k then
+      load = load + weight
+    end
+  end
+  return load
+end
+
+local function has_room_in(log, weight, amount, at)
+  local k = floor(at / (log.span / BUCKETS))
+  if load_of(log, k) + weight > amount then
+    return false
+  end
+  for other in pairs(log.buckets) do
+    if k < other and other <= k + BUCKETS and load_of(log, other) + weight > amount then
+      return false
+    end
+  end
+  return true
 end
 
 local function forget(log)
@@ -294,6 +319,26 @@ local function earliest()
   return start, hindrance
 end
 
+-- Whether a start now takes nothing from those that are booked for later.
+local function has_room()
+  if wall < closed_until or now < reopening then
+    return false
+  end
+  prepare()
+  for _, limit in ipairs(limits) do
+    local room
+    if limit.days then
+      room = fits(limit, now) <= now
+    else
+      room = has_room_in(logs[limit.name], limit.weight, limit.amount, now)
+    end
+    if not room then
+      return false
+    end
+  end
+  return true
+end
+
 -- How much of it is used, and in how many seconds some of it is free.
 local function look(limit)
   if limit.days then
@@ -379,6 +424,11 @@ local function enter_all(start)
   return entries
 end
 
+local function hold(start)
+  bookings[request.booking] = { start, enter_all(start) }
+  last = max(last, start)
+end
+
 -- The latest start, of those booked for a moment before this one.
 local function latest(before)
   local moment = settled
@@ -439,8 +489,7 @@ function act.book()
     local used = number(look(hindrance))
     return { "refused", number(delay), hindrance.name, used, number(hindrance.amount), "" }, false
   end
-  bookings[request.booking] = { start, enter_all(start) }
-  last = max(last, start)
+  hold(start)
   return booked(delay), true
 end
 
@@ -467,6 +516,10 @@ function act.confirm()
     return booked(max(closed_for, held[1] - now)), early
   end
   act.refund()
+  if held and held[1] <= now and has_room() then
+    hold(now)
+    return booked(0), true
+  end
   request.max_delay = never
   return act.book()
 end

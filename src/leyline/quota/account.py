@@ -73,28 +73,29 @@ class Account:
         if start - now > max_delay or math.isinf(start):
             return self._refusal(start, hindrance or self._queued_for(limits, now, wall), now, wall)
         entries = self.tally.enter(limits, weight, start, wall + (start - now))
-        self.bookings[booking] = Booking(start, entries)
-        self.last = max(self.last, start)
-        share, fullest = self.tally.fullest(limits, now, wall)
-        return Booked(delay=start - now, share=share, fullest=fullest)
+        self._hold(booking, Booking(start, entries))
+        return self._booked(start - now, limits, now, wall)
 
     def confirm(
         self, booking: str, limits: Sequence[Limit], weight: Weight, *, now: float, wall: float
     ) -> Booked:
         """What has become of a booked start: 0 to start now, else seconds to wait from now on.
 
-        *limits* and *weight* are those of the booking. It is put off where the service was closed
-        meanwhile, and where it comes too late, or on another day, to count as what was booked.
-        Before its moment it keeps its place, and moves to an earlier one that has become free.
+        *limits* and *weight* are those of the booking. Before its moment it keeps its place, and
+        moves to an earlier one that has become free. Too late, or on another day, to count as
+        what was booked, it starts now if that takes nothing from those booked for later; else,
+        and where the service was closed meanwhile, it is booked anew, behind them.
         """
         held = self.bookings.get(booking)
         closed_for = max(0.0, self.closed_until - wall)
         if held is not None and held.stands(limits, now + closed_for, wall + closed_for):
             if held.at > now:
                 self._advance(held, limits, weight, now, wall)
-            share, fullest = self.tally.fullest(limits, now, wall)
-            return Booked(delay=max(closed_for, held.at - now), share=share, fullest=fullest)
+            return self._booked(max(closed_for, held.at - now), limits, now, wall)
         self.refund(booking)
+        if held is not None and held.at <= now and self._has_room(limits, weight, now, wall):
+            self._hold(booking, Booking(now, self.tally.enter(limits, weight, now, wall)))
+            return self._booked(0.0, limits, now, wall)
         outcome = self.book(booking, limits, weight, now=now, wall=wall)
         assert isinstance(outcome, Booked)  # it did fit before
         return outcome
@@ -169,6 +170,21 @@ class Account:
         else:
             self.tally.take_back(held.entries)
         self.last = self._latest()
+
+    def _hold(self, booking: str, held: Booking) -> None:
+        self.bookings[booking] = held
+        self.last = max(self.last, held.at)
+
+    def _booked(self, delay: float, limits: Sequence[Limit], now: float, wall: float) -> Booked:
+        share, fullest = self.tally.fullest(limits, now, wall)
+        return Booked(delay=delay, share=share, fullest=fullest)
+
+    def _has_room(self, limits: Sequence[Limit], weight: Weight, now: float, wall: float) -> bool:
+        """Whether a start now takes nothing from those that are booked for later."""
+        if wall < self.closed_until or now < self.reopening:
+            return False
+        self._prepare(limits, now, wall)
+        return all(self.tally.has_room(limit, weight, now, wall) for limit in limits)
 
     def _latest(self, *, before: float = math.inf) -> float:
         """The latest start, of those booked for a moment before *before*."""

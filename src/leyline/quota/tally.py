@@ -62,6 +62,12 @@ class Tally:
         )
         return start + (fits - at)
 
+    def has_room(self, limit: Limit, weight: Weight, now: float, wall: float) -> bool:
+        """Whether *weight* fits into *limit* now, before starts that are booked for later."""
+        if limit.reset is not None:
+            return self.fits(limit, weight, now, now, wall) <= now
+        return self.logs[limit.name].has_room(weight.of(limit.measure), limit.amount, now)
+
     def enter(self, limits: Sequence[Limit], weight: Weight, start: float, wall: float) -> Entries:
         """Use up *weight* at *start*, which is *wall* in Unix time."""
         entries: Entries = {}

@@ -5,6 +5,7 @@ holds more than its limit, and at most one part in ``BUCKETS`` of the limit goes
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -14,6 +15,9 @@ from leyline.limits import DailyReset
 
 BUCKETS: Final = 128
 """Buckets that one window is cut into."""
+
+_UP: Final = 1.0 + sys.float_info.epsilon
+"""Makes up for rounding: the beginning of a bucket must not fall into the one before."""
 
 _DAYS_KEPT: Final = 3
 
@@ -62,6 +66,12 @@ class SlidingLog:
             used -= freed
             start = max(start, self._until(k))
         return start
+
+    def has_room(self, weight: int, amount: int, at: float) -> bool:
+        """Whether *weight* more fits at *at*, and leaves all that is booked for later as it is."""
+        k = math.floor(at / self.width)
+        later = [other for other in self._buckets if k < other <= k + BUCKETS]
+        return all(self._load(other) + weight <= amount for other in (k, *later))
 
     def add(self, weight: int, at: float) -> int:
         """Enter *weight* at the moment *at*; returns its bucket."""
@@ -114,8 +124,12 @@ class SlidingLog:
             self.change(moved(k), weight)
         return moved
 
+    def _load(self, k: int) -> int:
+        """What counts at a moment in bucket *k*, of that and of the buckets before it."""
+        return sum(weight for other, weight in self._buckets.items() if k - BUCKETS <= other <= k)
+
     def _until(self, k: int) -> float:
-        return (k + 1) * self.width + self.span
+        return (k + 1 + BUCKETS) * self.width * _UP
 
     def dump(self) -> list[float | int]:
         """As a flat list: the span, then a distance from the last bucket and a weight for each."""
