@@ -33,7 +33,7 @@ class Start:
     process: int
     first: float
     booked: float
-    asked: float
+    due: float
     at: float
     transactions: int
 
@@ -112,8 +112,8 @@ def logged(plan: Plan) -> list[dict[str, Any]]:
 
 def worst_window(starts: Sequence[Start], per: float) -> int:
     """The most starts that lie in one window for certain: where a process was held up by the
-    machine, its start lies somewhere after the transaction that let it."""
-    return fullest([(start.asked, start.at) for start in starts], per)
+    machine, its start lies somewhere after the moment that it was due."""
+    return fullest([(start.due, start.at) for start in starts], per)
 
 
 @frozen(kw_only=True)
@@ -123,7 +123,7 @@ class Figures:
     worst: The fullest window for certain. measured: The same by the moments measured at the starts.
     use: The part of what the limit allows. fairness: Jain's: 1 if all processes had the same.
     transactions: For each admission. quick: Of each that took next to no time.
-    overtaken: Of each start, how many that were booked later started before it even asked to.
+    overtaken: Of each start, how many that were booked later started before it was due.
     seen: The most of these, by the moments measured at the starts.
     """
 
@@ -159,7 +159,7 @@ def figures(starts: Sequence[Start], plans: Sequence[Plan]) -> Figures:
             start.transactions for start in starts if start.at - start.first < slack(plan.per) / 2
         ],
         overtaken=[
-            sum(one.booked > start.booked and one.at < start.asked for one in starts)
+            sum(one.booked > start.booked and one.at < start.due for one in starts)
             for start in starts
         ],
         seen=max(

@@ -53,13 +53,14 @@ class Plan:
 class Turn:
     """How one call came to its start.
 
-    first: Before the transaction that booked it first. booked: After that. asked: Before the last
-    one, which let it start. at: Its start, as soon as ``admit`` returned. transactions: All for it.
+    first: Before the transaction that booked it first. booked: After that. due: What the last one
+    said, and so the earliest moment of its start. at: Its start, as soon as ``admit`` returned.
+    transactions: All for it.
     """
 
     first: float
     booked: float = 0.0
-    asked: float = 0.0
+    due: float = 0.0
     at: float = 0.0
     transactions: int = 0
 
@@ -81,9 +82,10 @@ class WatchedLedger:
         *,
         max_delay: float,
     ) -> Booked | Refused:
-        turn = self._ask(booking)
+        turn, asked = self._ask(booking)
         outcome = await self.within.book(account, booking, limits, weight, max_delay=max_delay)
         turn.booked = turn.booked or uptime()
+        turn.due = asked + outcome.delay
         if self.tells:
             print(uptime() + outcome.delay, flush=True)
         return outcome
@@ -91,8 +93,10 @@ class WatchedLedger:
     async def confirm(
         self, account: str, booking: str, limits: Sequence[Limit], weight: Weight
     ) -> Booked:
-        self._ask(booking)
-        return await self.within.confirm(account, booking, limits, weight)
+        turn, asked = self._ask(booking)
+        outcome = await self.within.confirm(account, booking, limits, weight)
+        turn.due = asked + outcome.delay
+        return outcome
 
     async def refund(self, account: str, booking: str) -> bool:
         self._ask(booking)
@@ -112,12 +116,11 @@ class WatchedLedger:
     async def aclose(self) -> None:
         await self.within.aclose()
 
-    def _ask(self, booking: str) -> Turn:
+    def _ask(self, booking: str) -> tuple[Turn, float]:
         now = uptime()
         turn = self.turns.setdefault(booking, Turn(first=now))
         turn.transactions += 1
-        turn.asked = now
-        return turn
+        return turn, now
 
 
 @define

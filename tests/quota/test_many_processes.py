@@ -34,15 +34,15 @@ def test_no_window_ever_holds_more_than_the_limit(found: Figures):
 
 
 def test_the_quota_is_used_in_full(found: Figures):
-    assert found.use >= 0.9  # 0.97 and more where the machine has time
+    assert found.use >= 0.95  # 0.97 and more where the machine has time
 
 
 def test_no_process_gets_much_more_than_another(found: Figures):
-    assert found.fairness >= 0.95  # 0.98
+    assert found.fairness >= 0.97  # 0.98
 
 
 def test_few_starts_cost_more_than_one_transaction(found: Figures):
-    assert found.transactions <= 1.9  # 1.2: a busy machine makes more of them wait for their moment
+    assert found.transactions <= 1.5  # 1.2: a busy machine makes more of them wait for their moment
 
 
 def test_who_can_start_at_once_costs_one_transaction(found: Figures):
@@ -51,6 +51,6 @@ def test_who_can_start_at_once_costs_one_transaction(found: Figures):
 
 
 def test_hardly_a_start_is_overtaken_by_more_than_a_tenth_of_the_limit(found: Figures):
-    """None where the machine has time: who comes too late to its moment has lost its place."""
+    """None where the machine has time: who is held up by it cannot be waited for."""
     far = [by for by in found.overtaken if by > TENTH]
-    assert len(far) <= 0.1 * len(found.overtaken)
+    assert len(far) <= 0.01 * len(found.overtaken)

@@ -139,6 +139,18 @@ class NeverAdvances(Sound):
         return await super().confirm(account, booking, limits, weight)
 
 
+class SendsLateOnesToTheBack(Sound):
+    """Lets those who were held up wait behind all who came meanwhile."""
+
+    caught_by = ("test_a_start_that_comes_late_keeps_its_place",)
+
+    async def confirm(self, account, booking, limits, weight):
+        held = self._accounts[account].bookings.get(booking)
+        if held is not None and held.at < self._clock.monotonic() - 1.0:
+            await super().refund(account, booking)
+        return await super().confirm(account, booking, limits, weight)
+
+
 class JumpsTheQueue(Sound):
     """Books anew whoever confirms early, as if nobody stood in front."""
 

@@ -73,7 +73,7 @@ class Admission:
         self._ledger = ledger
         self._clock = clock
         self._pacer = pacer_for(limits, burst=burst)
-        self._slack = min((slack(limit.per) for limit in limits), default=math.inf)
+        self._slack = min((slack(limit.per) for limit in limits), default=slack(math.inf))
         self._queue = Queue[_Waiter]()
         self._head: _Waiter | None = None
         self._alarm: anyio.CancelScope | None = None  # around what the head waits for
@@ -210,16 +210,13 @@ class Admission:
         if head.deadline < head.turn_at:
             raise overdue(self._account, await self.status(), 0.0)
         await self._pace(head)
-        asked, wall = self._clock.monotonic(), self._clock.wall()
+        looked, wall = self._clock.monotonic(), self._clock.wall()
         delay = await self._book(head)
-        if delay <= 0 or await self._sleep(delay):
-            # After a moment so short its start stands; after a longer one, as of a machine that
-            # was asleep, the store knows more.
-            passed = max(self._clock.monotonic() - asked, self._clock.wall() - wall)
-            if passed <= self._slack and not self._closed:
-                return
-        while (delay := await self._confirm(head)) > 0:
-            await self._sleep(delay)
+        while not (await self._wait(delay) and self._stands(looked + delay, wall + delay)):
+            looked, wall = self._clock.monotonic(), self._clock.wall()
+            delay = await self._confirm(head)
+            if delay <= 0 and not self._closed:
+                return  # however long the store took to say so
 
     async def _book(self, head: _Waiter) -> float:
         """Seconds until the start that is booked."""
@@ -250,6 +247,21 @@ class Admission:
             await self._ledger.refund(self._account, head.booking)
             return await self._book(head)  # which is refused, and says by which limit
         return outcome.delay
+
+    async def _wait(self, delay: float) -> bool:
+        """Wait for a start in *delay* seconds; False: ask again what has become of it."""
+        if delay > self._slack:  # ask before its moment, so that the answer does not make it late
+            await self._sleep(delay - self._slack / 2)
+            return False
+        return delay <= 0 or await self._sleep(delay)
+
+    def _stands(self, at: float, wall: float) -> bool:
+        """Whether a start booked for *at*, in Unix time *wall*, still counts as what was booked.
+
+        Not where this process was held up, or the machine was asleep, or the service was closed.
+        """
+        late = max(self._clock.monotonic() - at, self._clock.wall() - wall)
+        return late <= self._slack and not self._closed
 
     async def _sleep(self, delay: float) -> bool:
         """Whether *delay* has passed; False as soon as another start may be better."""

@@ -33,7 +33,9 @@ class Ledger(Protocol):
         """What has become of a booked start: 0 to start now, else seconds to wait from now on.
 
         Before its moment it may be asked too: it keeps its place, and moves to an earlier moment
-        that has become free. A booking that the store has lost is made again.
+        that has become free. Too late to count as what was booked, it starts now if that takes
+        nothing from those booked for later, and else is booked anew behind them. A booking that
+        the store has lost is made again.
         """
         ...
 

@@ -226,6 +226,17 @@ class BookingDemands(LedgerFixtures):
         assert limit.frees_in is not None
         assert limit.frees_in >= 60.0 - (clock.monotonic() - began)
 
+    async def test_a_start_that_comes_late_keeps_its_place(
+        self, ledger: Ledger, account: str, clock: Clock
+    ) -> None:
+        """It does not go behind those that were booked for later, where they lose nothing."""
+        await book(ledger, account, MINUTE, weight=Weight(requests=19))
+        booking = await book(ledger, account, MINUTE)
+        await book_ahead(ledger, account, MINUTE)
+        await clock.sleep(1.5)
+        confirmed = await ledger.confirm(account, booking, [MINUTE], ONE)
+        assert confirmed.delay == 0.0
+
     async def test_a_start_that_the_store_has_lost_is_booked_again(
         self, ledger: Ledger, account: str
     ) -> None:
