@@ -21,5 +21,15 @@ class Clock:
     wall: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
 
+    async def sleep_until(self, at: float) -> None:
+        """Wait until *at*, in seconds of ``monotonic``.
+
+        Timers are late in proportion, one of minutes by tens of milliseconds; so its last part is
+        slept apart.
+        """
+        while (left := at - self.monotonic()) >= 1.0:
+            await self.sleep(0.99 * left)
+        await self.sleep(max(0.0, left))
+
 
 SYSTEM_CLOCK: Final = Clock()

@@ -273,10 +273,7 @@ class Admission:
                     continue
                 self._alarmed_by = due
                 with anyio.CancelScope() as self._alarm:
-                    # Timers are late in proportion; one of minutes by more than a start may be.
-                    while (left := due - self._clock.monotonic()) >= 1.0:
-                        await self._clock.sleep(0.99 * left)
-                    await self._clock.sleep(max(0.0, left))
+                    await self._clock.sleep_until(due)
                     return True
             return False
         finally:
