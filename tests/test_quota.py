@@ -150,9 +150,24 @@ async def test_services_of_a_pool_share_one_account():
             registry.register(name, shell("cat", quota_limits={"rpm": 2, "pool": "account"}))
         await registry.execute("one", "hi")
         await registry.execute("two", "hi")
-        with pytest.raises(QuotaExceededError):
+        with pytest.raises(QuotaExceededError, match='rpm in the pool "account"') as refused:
             await registry.execute("one", "hi", deadline=1)
+        assert refused.value.service == "one"
         assert (await registry.quota_status("two")).account == "account"
+
+
+async def test_a_pool_without_a_free_slot_refuses_in_the_name_of_the_service(tmp_path: Path):
+    async with ServiceRegistry(tmp_path / "quotas") as registry:
+        for name in ("one", "two"):
+            limits = {"concurrent": 1, "pool": "account"}
+            registry.register(name, shell("sleep 30", quota_limits=limits))
+        async with anyio.create_task_group() as group:
+            group.start_soon(registry.execute, "one", "hi")
+            await anyio.sleep(0.3)
+            with pytest.raises(QuotaExceededError, match="still busy") as refused:
+                await registry.execute("two", "hi", deadline=0.1)
+            assert refused.value.service == "two"
+            group.cancel_scope.cancel()
 
 
 async def test_services_of_a_pool_share_a_day_whatever_they_call_it():

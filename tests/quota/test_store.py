@@ -1,5 +1,6 @@
 """What a registry's ``state`` may be, above all a ledger of the user's own, and who closes it."""
 
+import gc
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from leyline import LedgerError, QuotaExceededError, ServiceConfig, ServiceRegis
 from leyline.clock import SYSTEM_CLOCK
 from leyline.limits import Limit, Weight, named_limit
 from leyline.quota import AccountStatus, Booked, Ledger, MemoryLedger, Refused, Store
+from leyline.quota.slots import Slots
 
 pytestmark = pytest.mark.anyio
 
@@ -205,3 +207,14 @@ def test_what_is_neither_a_place_nor_a_ledger_is_told_what_may_be_given(state: o
     methods = [name for name in vars(Ledger) if not name.startswith("_")]
     assert len(methods) == 7
     assert all(name in message for name in methods)
+
+
+async def test_a_state_in_memory_leaves_no_folder_behind():
+    store = Store.at(":memory:", SYSTEM_CLOCK)
+    folder = store.slots_folder
+    Slots(folder, "svc", 2).try_take()
+    assert folder.exists()
+    await store.aclose()
+    del store
+    gc.collect()
+    assert not folder.exists()

@@ -97,12 +97,19 @@ class Meter:
         if not quota.limits and quota.concurrent is None:
             return None
         account = quota.pool or config.name
-        slots = quota.concurrent and Slots(store.slots_folder, account, quota.concurrent)
-        tell = _teller(config.name, account, clock, events)
+        service, most = config.name, quota.concurrent
+        slots = most and Slots(store.slots_folder, account, most, service=service)
+        tell = _teller(service, account, clock, events)
         return cls(
             account=account,
             admission=Admission(
-                account, quota.limits, store, clock, burst=quota.burst, on_level=tell
+                account,
+                quota.limits,
+                store,
+                clock,
+                service=service,
+                burst=quota.burst,
+                on_level=tell,
             ),
             slots=slots or None,
             dry_run=quota.dry_run,

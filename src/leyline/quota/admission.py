@@ -12,6 +12,7 @@ from leyline.clock import Clock
 from leyline.errors import LedgerError, QuotaExceededError
 from leyline.limits import Limit, QuotaLevel, Weight
 from leyline.model import Priority
+from leyline.quota.alarm import Alarm
 from leyline.quota.answers import AccountStatus, Refused
 from leyline.quota.debts import Debts
 from leyline.quota.ledger import Ledger
@@ -60,15 +61,19 @@ class Admission:
         ledger: Ledger,
         clock: Clock,
         *,
+        service: str | None = None,
         burst: int | None = None,
         on_level: Callable[[QuotaLevel, QuotaLevel], None] | None = None,
     ) -> None:
-        """burst: Starts at once before they are spread; None: ten, or the limit if it is less.
+        """service: Whose calls these are, for errors; None: the account is its own.
+
+        burst: Starts at once before they are spread; None: ten, or the limit if it is less.
 
         on_level: Told of the level before and after, whenever a look into the store shows a new
             one: each booking is one, and so is each ``status``.
         """
         self._account = account
+        self._service = account if service is None else service
         self._limits = limits
         self._ledger = ledger
         self._clock = clock
@@ -76,8 +81,7 @@ class Admission:
         self._slack = min((slack(limit.per) for limit in limits), default=slack(math.inf))
         self._queue = Queue[_Waiter]()
         self._head: _Waiter | None = None
-        self._alarm: anyio.CancelScope | None = None  # around what the head waits for
-        self._alarmed_by = -math.inf  # a deadline before this is news to the head
+        self._alarm = Alarm()  # of the head
         self._roused = False  # what is booked may have become possible earlier, or impossible
         self._closed = False  # by us, since the head looked
         self.outlook = Outlook(limits, clock, on_level)
@@ -172,8 +176,7 @@ class Admission:
             return
         deadline = None if math.isinf(waiter.deadline) else waiter.deadline
         self._queue.add(waiter, priority, deadline=deadline)
-        if self._alarm is not None and waiter.deadline < self._alarmed_by:
-            self._alarm.cancel()
+        self._alarm.ring_for(waiter.deadline)  # where that is news to the head
         await waiter.turn.wait()
         waiter.turn_at = self._clock.monotonic()
         if waiter.refusal is not None:
@@ -197,8 +200,7 @@ class Admission:
     def _rouse(self) -> None:
         """Let the head look again whether it can start earlier."""
         self._roused = True
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._alarm.ring()
 
     async def _lead(self, head: _Waiter) -> None:
         """Book a start for *head*, and wait for it."""
@@ -208,7 +210,7 @@ class Admission:
         await self._refuse(now)
         # Who asked in time, and had nobody before it, has its look even if the loop is late.
         if head.deadline < head.turn_at:
-            raise overdue(self._account, await self.status(), 0.0)
+            raise overdue(self._service, self._account, await self.status(), 0.0)
         await self._pace(head)
         looked, wall = self._clock.monotonic(), self._clock.wall()
         delay = await self._book(head)
@@ -236,7 +238,7 @@ class Admission:
         self.outlook.booked(outcome)
         if isinstance(outcome, Refused):
             head.booked = False
-            raise refused(self._account, outcome)
+            raise refused(self._service, self._account, outcome)
         return outcome.delay
 
     async def _confirm(self, head: _Waiter) -> float:
@@ -266,18 +268,14 @@ class Admission:
     async def _sleep(self, delay: float) -> bool:
         """Whether *delay* has passed; False as soon as another start may be better."""
         due = self._clock.monotonic() + delay
-        try:
-            while not self._roused:
-                if self._queue.next_deadline < due:  # nobody behind the head starts before it
-                    await self._refuse(due)
-                    continue
-                self._alarmed_by = due
-                with anyio.CancelScope() as self._alarm:
-                    await self._clock.sleep_until(due)
-                    return True
-            return False
-        finally:
-            self._alarm = None
+        while not self._roused:
+            if self._queue.next_deadline < due:  # nobody behind the head starts before it
+                await self._refuse(due)
+                continue
+            with self._alarm.set(until=due):
+                await self._clock.sleep_until(due)
+                return True
+        return False
 
     async def _pace(self, head: _Waiter) -> None:
         """Keep the distance between starts, if the deadline leaves time.
@@ -294,16 +292,13 @@ class Admission:
         if pacer.ready:
             await pacer.permit()
             return
-        try:
-            while True:
-                now = self._clock.monotonic()
-                await self._refuse(math.nextafter(now, math.inf))  # as the head does not start now
-                self._alarmed_by = self._queue.next_deadline
-                with anyio.move_on_after(self._alarmed_by - now) as self._alarm:
-                    await pacer.permit()
-                    return
-        finally:
-            self._alarm = None
+        while True:
+            now = self._clock.monotonic()
+            await self._refuse(math.nextafter(now, math.inf))  # as the head does not start now
+            until = self._queue.next_deadline
+            with self._alarm.set(until=until, seconds=until - now):
+                await pacer.permit()
+                return
 
     async def _refuse(self, start: float) -> None:
         """Refuse all in the queue whose deadline lies before *start*, the earliest there is."""
@@ -312,5 +307,5 @@ class Admission:
         status = await self.status()
         wait = max(0.0, start - self._clock.monotonic())
         for waiter in self._queue.expire(start):
-            waiter.refusal = overdue(self._account, status, wait)
+            waiter.refusal = overdue(self._service, self._account, status, wait)
             waiter.turn.set()

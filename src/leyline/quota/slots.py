@@ -84,10 +84,15 @@ class Slots:
     processes could then hold the lock of two files of one name.
     """
 
-    def __init__(self, folder: Path, account: str, count: int) -> None:
-        """*count* slots of *account*. Touches nothing yet: *folder* is made for the first one."""
+    def __init__(
+        self, folder: Path, account: str, count: int, *, service: str | None = None
+    ) -> None:
+        """*count* slots of *account*. Touches nothing yet: *folder* is made for the first one.
+
+        service: Whose runs these are, for errors; None: the account is its own.
+        """
         self._folder = folder
-        self._account = account
+        self._service = account if service is None else service
         self._count = count
         self._name = _file_name(account)
         self._held: set[int] = set()
@@ -165,7 +170,7 @@ class Slots:
     def _exceeded(self) -> QuotaExceededError:
         runs = "its only run is" if self._count == 1 else f"all its {self._count} runs are"
         return QuotaExceededError(
-            self._account,
+            self._service,
             f"{runs} still busy; wait longer, or raise quota_limits.concurrent",
             limit="concurrent",
             used=self._count,

@@ -2,7 +2,9 @@
 
 import os
 import secrets
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, cast
@@ -36,7 +38,8 @@ class Store:
     def at(cls, state: str | os.PathLike[str] | Ledger | None, clock: Clock) -> "Store":
         """The store at *state*: a path, ``":memory:"``, or the URL of a Redis or Valkey server.
 
-        None: a file in the user's state folder. Opens nothing. A ledger: that one, which is
+        None: a file in the user's state folder. What is in memory ends with the store, and so does
+        its folder of slots. Opens nothing. A ledger: that one, which is
         never closed here: whoever opened it closes it. Raises TypeError for anything else.
         """
         if state is not None and not isinstance(state, str | os.PathLike):
@@ -48,7 +51,9 @@ class Store:
         if where == MEMORY:
             memory = MemoryLedger(clock)  # what it holds outlives its being closed
             folder = Path(tempfile.gettempdir(), f"leyline-slots-{secrets.token_hex(8)}")
-            return cls(lambda: memory, folder)
+            store = cls(lambda: memory, folder)
+            weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
+            return store
         if where.startswith(_URLS):
             return cls(lambda: _open_redis(where), _user_folder() / "slots")
         return cls._in_file(Path(where))
