@@ -8,7 +8,7 @@ from leyline.cli.quota import duration
 from tests.cli.conftest import Machine
 from tests.cli.test_health import on_terminal
 
-HEADERS = ["service", "limit", "used", "of", "bar", "level", "frees in"]
+HEADERS = ["service", "limit", "used", "of", "waiting", "bar", "level", "frees in"]
 
 
 def configured(machine: Machine) -> None:
@@ -27,10 +27,10 @@ def test_what_was_used_is_shown_and_outlives_the_programs_that_used_it(machine: 
     assert (done.returncode, done.stderr) == (0, "")
     headers, rpm, tpm = (line.split("\t") for line in done.stdout.splitlines())
     assert headers == HEADERS
-    assert rpm[:6] == ["one", "rpm", "2", "2", "#" * 20, "critical"]
-    assert rpm[6].endswith("s")
+    assert rpm[:7] == ["one", "rpm", "2", "2", "0", "#" * 20, "critical"]
+    assert rpm[7].endswith("s")
     assert tpm[:2] == ["one", "tpm"]
-    assert tpm[3:6] == ["1,000,000", "." * 20, "healthy"]
+    assert tpm[3:7] == ["1,000,000", "0", "." * 20, "healthy"]
 
 
 def test_a_quota_that_is_used_up_is_worth_another_try_later(machine: Machine):

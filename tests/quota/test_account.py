@@ -210,7 +210,7 @@ def test_a_refusal_names_the_limit_that_others_wait_for():
         book(account, booking, [TPM, limit])
     refused = book(account, "d", [TPM, limit], max_delay=1)
     assert isinstance(refused, Refused)
-    assert (refused.limit, refused.used, refused.amount) == ("rpm", 3, 2)
+    assert (refused.limit, refused.used, refused.amount, refused.waiting) == ("rpm", 2, 2, 1)
     assert 60 <= refused.delay < 61
 
 

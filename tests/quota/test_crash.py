@@ -114,7 +114,7 @@ class Witness:
     async def _status(self) -> None:
         ledger = SqliteLedger(self.path)
         status = await ledger.status("svc", LIMITS)
-        self.tokens = status.limits[1].used
+        self.tokens = status.limits[1].used + status.limits[1].waiting
         await ledger.aclose()
 
     def judge(self, call: str, booking: str, *, acknowledged: bool) -> None:

@@ -23,7 +23,7 @@ from leyline.limits import Weight
 from leyline.quota import Booked, accounts_file
 from leyline.quota.sqlite import SqliteLedger
 from leyline.testing.ledgers import LedgerConformance, OpenLedger
-from leyline.testing.ledgers.samples import LATE, MINUTE, ONE, TOKENS, book, new_id, used
+from leyline.testing.ledgers.samples import LATE, MINUTE, ONE, TOKENS, book, new_id, taken
 
 
 class TestSqliteLedger(LedgerConformance):
@@ -118,7 +118,7 @@ async def test_an_older_file_is_brought_up_to_date_with_all_it_holds(path: Path,
     await ledger.aclose()
     monkeypatch.setattr(accounts_file, "SCHEMA", newer("INSERT INTO more VALUES (1)"))
     for ledger in (SqliteLedger(path), SqliteLedger(path)):
-        assert await used(ledger, "svc", MINUTE) == (1,)
+        assert await taken(ledger, "svc", MINUTE) == (1,)
         await ledger.aclose()
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (2,)
@@ -134,7 +134,7 @@ async def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch):
         patch.setattr(accounts_file, "SCHEMA", newer("INSERT INTO absent VALUES (1)"))
         await failure(path)
     ledger = SqliteLedger(path)
-    assert await used(ledger, "svc", MINUTE) == (1,)
+    assert await taken(ledger, "svc", MINUTE) == (1,)
     await ledger.aclose()
 
 
@@ -219,7 +219,7 @@ async def test_a_table_that_takes_no_value_of_ours_says_so(path: Path):
     db.close()
     with pytest.raises(LedgerError, match="not as it should be; it was left as it is"):
         await ledger.book("svc", "b", [MINUTE], ONE, max_delay=0.0)
-    assert await used(ledger, "svc", MINUTE) == (1,)
+    assert await taken(ledger, "svc", MINUTE) == (1,)
     await ledger.aclose()
 
 
@@ -303,7 +303,7 @@ async def test_a_file_that_others_never_let_go_of_says_so(path: Path, monkeypatc
         LedgerError, match=r"other processes hold it, and did not let go for 0\.05 s"
     ):
         await ledger.book("svc", "b", [MINUTE], ONE, max_delay=0.0)
-    assert await used(ledger, "svc", MINUTE) == (1,)  # looking waits for no writer
+    assert await taken(ledger, "svc", MINUTE) == (1,)  # looking waits for no writer
     db.close()
     await book(ledger, "svc", MINUTE)
     await ledger.aclose()
@@ -343,7 +343,7 @@ async def test_now_never_goes_back(path: Path):
         await book(ledger, "svc", MINUTE, weight=Weight(requests=10))
         await ledger.aclose()
     ledger = SqliteLedger(path, **boot("a", now=1059.0, wall=5e8))
-    assert await used(ledger, "svc", MINUTE) == (20,)
+    assert await taken(ledger, "svc", MINUTE) == (20,)
     await ledger.aclose()
 
 
@@ -365,14 +365,14 @@ async def test_after_a_reboot_old_starts_count_as_long_as_they_would_have(
         await book(ledger, account, MINUTE, weight=Weight(requests=20))
     await ledger.aclose()
     ledger = SqliteLedger(path, **boot(name, now=now, wall=wall))
-    assert await used(ledger, "svc", MINUTE) == (left,)  # by looking alone
+    assert await taken(ledger, "svc", MINUTE) == (left,)  # by looking alone
     await book(ledger, "third", MINUTE)  # by writing, for all
-    assert await used(ledger, "svc", MINUTE) == (left,)
-    assert await used(ledger, "other", MINUTE) == (left,)
+    assert await taken(ledger, "svc", MINUTE) == (left,)
+    assert await taken(ledger, "other", MINUTE) == (left,)
     await ledger.aclose()
     later = now + 61.0
     ledger = SqliteLedger(path, **boot(name, now=later, wall=wall))
-    assert await used(ledger, "svc", MINUTE) == (0,)
+    assert await taken(ledger, "svc", MINUTE) == (0,)
     await ledger.aclose()
 
 
@@ -385,7 +385,7 @@ async def test_after_a_reboot_everybody_shifts_only_once(path: Path):
     for now, left in ((50.0, 20), (57.0, 10), (66.0, 0)):
         ledger = SqliteLedger(path, **boot("b", now=now, wall=5e8))
         await ledger.refund("svc", new_id())
-        assert await used(ledger, "svc", MINUTE) == (left,)
+        assert await taken(ledger, "svc", MINUTE) == (left,)
         await ledger.aclose()
 
 
@@ -405,7 +405,7 @@ async def test_only_what_callers_know_of_stays_booked(ledger: SqliteLedger, afte
         with anyio.move_on_after(after):
             await book(ledger, "svc", TOKENS, weight=Weight(input_tokens=1))
             known += 1
-    assert await used(ledger, "svc", TOKENS) == (known,)
+    assert await taken(ledger, "svc", TOKENS) == (known,)
 
 
 async def test_a_booking_that_waits_for_the_lock_is_given_back_when_cancelled(
@@ -423,7 +423,7 @@ async def test_a_booking_that_waits_for_the_lock_is_given_back_when_cancelled(
     db.close()
     await ledger.aclose()
     later = SqliteLedger(path)
-    assert await used(later, "svc", MINUTE) == (1,)
+    assert await taken(later, "svc", MINUTE) == (1,)
     await later.aclose()
 
 
@@ -438,7 +438,7 @@ async def test_what_is_reported_in_a_cancelled_scope_is_written(ledger: SqliteLe
             scope.cancel()
             await report()
         assert scope.cancelled_caught
-    assert await used(ledger, "svc", MINUTE) == (5,)
+    assert await taken(ledger, "svc", MINUTE) == (5,)
     assert (await ledger.status("svc", [])).reason == "busy"
 
 
@@ -450,9 +450,9 @@ async def test_the_event_loop_goes_on_while_the_file_is_locked(ledger: SqliteLed
         group.start_soon(partial(ledger.book, "svc", "b", [MINUTE], ONE, max_delay=0.0))
         for _ in range(50):
             await anyio.sleep(0.001)
-        assert await used(SqliteLedger(path), "svc", MINUTE) == (1,)
+        assert await taken(SqliteLedger(path), "svc", MINUTE) == (1,)
         db.close()
-    assert await used(ledger, "svc", MINUTE) == (2,)
+    assert await taken(ledger, "svc", MINUTE) == (2,)
 
 
 async def test_one_ledger_serves_one_event_loop_after_another(path: Path):
@@ -463,7 +463,7 @@ async def test_one_ledger_serves_one_event_loop_after_another(path: Path):
 
     for _ in range(3):
         await anyio.to_thread.run_sync(run)
-    assert await used(ledger, "svc", MINUTE) == (3,)
+    assert await taken(ledger, "svc", MINUTE) == (3,)
     await ledger.aclose()
 
 
@@ -509,7 +509,7 @@ async def test_parent_and_child_go_on_after_a_fork(ledger: SqliteLedger, path: P
     argv = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, str(path)]
     forked = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     assert (forked.stdout, forked.stderr) == ("0\n", "")
-    assert await used(ledger, "svc", MINUTE) == (1 + 5 + 1 + 100 + 10 + 20,)
+    assert await taken(ledger, "svc", MINUTE) == (1 + 5 + 1 + 100 + 10 + 20,)
 
 
 async def test_many_may_make_the_file_at_the_same_moment(path: Path):
@@ -518,7 +518,7 @@ async def test_many_may_make_the_file_at_the_same_moment(path: Path):
         async with anyio.create_task_group() as group:
             for ledger in ledgers:
                 group.start_soon(book, ledger, "svc", MINUTE)
-        assert await used(ledgers[0], "svc", MINUTE) == (8,)
+        assert await taken(ledgers[0], "svc", MINUTE) == (8,)
         for ledger in ledgers:
             await ledger.aclose()
 

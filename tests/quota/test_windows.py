@@ -64,10 +64,12 @@ def test_an_entry_counts_for_its_span_and_less_than_two_buckets_more(
     log = filled(entries)
     must = sum(weight for at, weight in entries if at + SPAN > now + EPS)
     may = sum(weight for at, weight in entries if at + SPAN + 2 * log.width > now)
-    assert must <= log.used(now) <= may
-    before = log.used(now)
+    assert must <= log.taken(now) <= may
+    before = log.taken(now)
+    later = sum(weight for at, weight in entries if at > now + log.width)
+    assert later <= log.waiting(now) <= sum(weight for at, weight in entries if at > now)
     log.forget(now)
-    assert log.used(now) == before
+    assert log.taken(now) == before
     assert reloaded(log) == log
 
 
@@ -81,9 +83,9 @@ def test_the_earliest_start_fits_and_nothing_before_it_does(
         assert math.isinf(earliest)
         return
     assert earliest >= start
-    assert log.used(earliest) + weight <= amount
+    assert log.taken(earliest) + weight <= amount
     if earliest > start:
-        assert log.used(math.nextafter(earliest, 0)) + weight > amount
+        assert log.taken(math.nextafter(earliest, 0)) + weight > amount
         assert earliest <= start + SPAN + 2 * log.width
 
 
@@ -125,7 +127,7 @@ def test_who_waited_for_room_finds_it_however_floats_are_rounded():
 @pytest.mark.parametrize("weight", [1, 7, 999_999, 1_000_000])
 def test_what_is_entered_is_counted_exactly(weight: int):
     log = filled([(0.0, weight)])
-    assert log.used(1.0) == weight
+    assert log.taken(1.0) == weight
     assert log.earliest(1_000_000 - weight, 1_000_000, 1.0) == 1.0
     if weight < 1_000_000:
         assert log.earliest(1_000_001 - weight, 1_000_000, 1.0) == pytest.approx(SPAN + log.width)
@@ -157,19 +159,19 @@ def test_what_is_given_back_is_taken_where_it_was_entered():
     log = filled([(0.0, 30), (10.0, 40), (20.0, 50)])
     log.change(log.add(5, 20.1), -5)
     log.change(20, -40)  # the bucket of second ten
-    assert log.used(20.0) == 80
+    assert log.taken(20.0) == 80
     assert log.frees_at(20.0) == pytest.approx(SPAN + log.width)
     log.change(0, -30)
     assert log.frees_at(20.0) == pytest.approx(20.5 + SPAN)
     log.change(40, -1000)
-    assert log.used(20.0) == 0
+    assert log.taken(20.0) == 0
     assert log.frees_at(20.0) is None
 
 
 def test_an_entry_of_nothing_can_still_be_corrected():
     log = filled([(0.0, 10), (5.0, 0), (9.0, 10)])
     log.change(10, 7)  # the bucket of second five
-    assert log.used(9.0) == 27
+    assert log.taken(9.0) == 27
     assert log.earliest(17, 27, 9.0) == pytest.approx(
         5.5 + SPAN
     )  # the second leaves after the first
@@ -180,12 +182,12 @@ def test_what_was_forgotten_does_not_come_back_by_a_late_correction():
     log = filled([(0.0, 10)])
     log.forget(2 * SPAN)
     log.change(0, -10)
-    assert log.used(2 * SPAN) == 0
+    assert log.taken(2 * SPAN) == 0
     log.change(0, 5)
-    assert log.used(2 * SPAN) == 0
+    assert log.taken(2 * SPAN) == 0
     log.add(3, 2 * SPAN)
     log.forget(2 * SPAN)
-    assert log.used(2 * SPAN) == 3
+    assert log.taken(2 * SPAN) == 3
 
 
 def written_bytes(log: SlidingLog) -> int:
@@ -231,15 +233,15 @@ def test_no_entry_counts_shorter_after_a_move(
     log = filled(entries)
     k = log.add(reserved, at)
     entries = [*entries, (at, reserved)]
-    total = log.used(-math.inf)
+    total = log.taken(-math.inf)
     moved = log.move(span=span, by=by)
-    assert log.used(-math.inf) == total
+    assert log.taken(-math.inf) == total
     for last in (0.0, *(at for at, _ in entries)):
         moment = last + by + span - EPS  # when that one still counts
         must = sum(weight for at, weight in entries if at + by + span > moment + EPS / 2)
-        assert log.used(moment) >= must
+        assert log.taken(moment) >= must
     log.change(moved(k), -reserved)  # a booking finds its entry again
-    assert log.used(-math.inf) == total - reserved
+    assert log.taken(-math.inf) == total - reserved
 
 
 def test_two_who_share_a_log_do_not_move_it_to_and_fro():

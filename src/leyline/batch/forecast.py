@@ -34,7 +34,7 @@ class Room:
         each = 1.0 if limit.measure is Measure.REQUESTS else self.tokens
         if not each:
             return math.inf
-        free: float = max(0, limit.amount - status.used)
+        free: float = status.left
         if limit.reset is None:
             free += limit.amount * seconds / limit.per
         elif seconds >= (first := limit.per if status.frees_in is None else status.frees_in):

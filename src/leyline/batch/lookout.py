@@ -38,7 +38,7 @@ class Sight:
         seconds, hindrance = self.quota.closed_for, None
         for status in self.quota.limits:
             need = 1.0 if self._measure(status) is Measure.REQUESTS else max(1.0, tokens)
-            if status.amount - status.used < need and (status.frees_in or 0.0) > seconds:
+            if status.left < need and (status.frees_in or 0.0) > seconds:
                 seconds, hindrance = status.frees_in or 0.0, status
         return seconds, hindrance
 
@@ -132,8 +132,7 @@ class Lookout:
         if limit is None:
             why = self.sights[first].quota.reason
             return f"{first} asked to be left alone" + (f" ({why})" if why else "")
-        used = min(limit.used, limit.amount)  # what is booked for later counts as well
-        used_up = f"{limit.name} {used:,} of {limit.amount:,}"
+        used_up = f"{limit.name} {limit.used:,} of {limit.amount:,}"
         others = "" if len(self.sights) == 1 else ", and of the others for longer"
         return f"the quota of {first} is used up ({used_up}){others}"
 

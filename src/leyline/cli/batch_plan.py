@@ -82,7 +82,7 @@ class Plan:
             name=config.name,
             account=status.account,
             limits=quota.limits,
-            used={s.name: (s.used, s.frees_in or 0.0) for s in status.limits},
+            used={s.name: (s.used + s.waiting, s.frees_in or 0.0) for s in status.limits},
             concurrent=quota.concurrent,
             closed_for=status.closed_for,
             seconds=self.seconds,

@@ -125,8 +125,7 @@ class View:
     def _row(self, name: str, sight: Sight) -> tuple[Cell, ...]:
         progress = self.run.progress
         quota = ", ".join(
-            f"{limit.name} {max(0, limit.amount - limit.used):,} of {limit.amount:,} left"
-            for limit in sight.quota.limits
+            f"{limit.name} {limit.left:,} of {limit.amount:,} left" for limit in sight.quota.limits
         )
         return (
             Cell(name, "bold"),

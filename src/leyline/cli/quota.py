@@ -14,7 +14,7 @@ from leyline.limits import QuotaLevel
 from leyline.quota import QuotaStatus
 from leyline.service_registry import ServiceRegistry
 
-_HEADERS: Final = ("service", "limit", "used", "of", "bar", "level", "frees in")
+_HEADERS: Final = ("service", "limit", "used", "of", "waiting", "bar", "level", "frees in")
 _BAR: Final = 20
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 _STYLES: Final = {
@@ -64,6 +64,7 @@ def _rows(status: QuotaStatus) -> list[tuple[Cell, ...]]:
             Cell(use.name),
             Cell(f"{use.used:,}"),
             Cell(f"{use.amount:,}"),
+            Cell(f"{use.waiting:,}"),
             Cell(_bar(use.used, use.amount), _STYLES[use.level]),
             Cell(use.level, _STYLES[use.level]),
             Cell("" if use.frees_in is None else duration(use.frees_in)),
@@ -74,8 +75,8 @@ def _rows(status: QuotaStatus) -> list[tuple[Cell, ...]]:
         closed = Cell("closed", _STYLES[QuotaLevel.CRITICAL])
         why = Cell(status.reason)
         rows.append(
-            (Cell(status.service, "bold"), closed, why, Cell(""), Cell(""), Cell(status.level),
-             Cell(duration(status.closed_for)))
+            (Cell(status.service, "bold"), closed, why, Cell(""), Cell(""), Cell(""),
+             Cell(status.level), Cell(duration(status.closed_for)))
         )  # fmt: skip
     return rows
 

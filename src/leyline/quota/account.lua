@@ -130,21 +130,29 @@ local function until_(log, k)
   return (k + 1 + BUCKETS) * (log.span / BUCKETS) * UP
 end
 
+local function bucket_at(log, at)
+  return floor(at / (log.span / BUCKETS))
+end
+
+-- What counts at a moment, and what is booked for later.
 local function used_of(log, at)
-  local used = 0
+  local used, waiting, here = 0, 0, bucket_at(log, at)
   for k, weight in pairs(log.buckets) do
-    if until_(log, k) > at then
+    if k > here then
+      waiting = waiting + weight
+    elseif until_(log, k) > at then
       used = used + weight
     end
   end
-  return used
+  return used, waiting
 end
 
 local function earliest_in(log, weight, amount, start)
   if weight > amount then
     return never
   end
-  local used = used_of(log, start)
+  local now_used, waiting = used_of(log, start)
+  local used = now_used + waiting
   if used + weight <= amount then
     return start
   end
@@ -171,7 +179,7 @@ local function load_of(log, k)
 end
 
 local function has_room_in(log, weight, amount, at)
-  local k = floor(at / (log.span / BUCKETS))
+  local k = bucket_at(log, at)
   if load_of(log, k) + weight > amount then
     return false
   end
@@ -339,12 +347,12 @@ local function has_room()
   return true
 end
 
--- How much of it is used, and in how many seconds some of it is free.
+-- How much of it is used, what is booked for later, and in how many seconds some of it is free.
 local function look(limit)
   if limit.days then
     local day = day_at(limit, wall)
     local used = used_on(limit.name, day.number)
-    return used, used > 0 and day.ends - wall or nil
+    return used, 0, used > 0 and day.ends - wall or nil
   end
   local log = logs[limit.name] or { span = limit.per, buckets = {} }
   local frees
@@ -353,14 +361,21 @@ local function look(limit)
       frees = min(frees or never, until_(log, k))
     end
   end
-  return used_of(log, now), frees and frees - now
+  local used, waiting = used_of(log, now)
+  return used, waiting, frees and frees - now
+end
+
+-- The part of it that is taken.
+local function share_of(limit)
+  local used, waiting = look(limit)
+  return (used + waiting) / limit.amount
 end
 
 -- The part used of the fullest limit, and its name.
 local function fullest_of()
   local most, name = 0, ""
   for _, limit in ipairs(limits) do
-    local part = look(limit) / limit.amount
+    local part = share_of(limit)
     if part > most or name == "" then
       most, name = part, limit.name
     end
@@ -378,7 +393,7 @@ local function queued_for()
   local fullest, share = nil, -1
   if wall >= closed_until and now >= reopening then
     for _, limit in ipairs(limits) do
-      local part = look(limit) / limit.amount
+      local part = share_of(limit)
       if part > share then
         fullest, share = limit, part
       end
@@ -399,7 +414,7 @@ local function enter(limit, start)
     return { day, limit.weight }
   end
   local log = logs[limit.name]
-  local k = floor(start / (log.span / BUCKETS))
+  local k = bucket_at(log, start)
   if limit.weight > 0 then
     log.buckets[k] = (log.buckets[k] or 0) + limit.weight
   end
@@ -484,10 +499,12 @@ function act.book()
   if delay > request.max_delay or start == never then
     hindrance = hindrance or queued_for()
     if not hindrance then
-      return { "refused", number(delay), "closed", "0", "0", closed_by }, false
+      return { "refused", number(delay), "closed", "0", "0", "0", closed_by }, false
     end
-    local used = number(look(hindrance))
-    return { "refused", number(delay), hindrance.name, used, number(hindrance.amount), "" }, false
+    local used, waiting = look(hindrance)
+    local amount = number(hindrance.amount)
+    local facts = { "refused", number(delay), hindrance.name, number(used), amount, number(waiting), "" }
+    return facts, false
   end
   hold(start)
   return booked(delay), true
@@ -557,8 +574,9 @@ function act.status()
   local closed = wall < closed_until
   local reply = { "status", number(max(0, closed_until - wall)), closed and closed_by or "" }
   for _, limit in ipairs(limits) do
-    local used, frees = look(limit)
+    local used, waiting, frees = look(limit)
     reply[#reply + 1] = number(used)
+    reply[#reply + 1] = number(waiting)
     reply[#reply + 1] = frees and number(frees) or ""
   end
   return reply, false

@@ -228,14 +228,20 @@ class Account:
         """What the bookings before it wait for: the fullest limit; None: the service is closed."""
         if wall < self.closed_until or now < self.reopening:
             return None
-        shares = {limit: self.tally.look(limit, now, wall).used / limit.amount for limit in limits}
+        shares = {limit: self.tally.look(limit, now, wall).share for limit in limits}
         return max(shares, key=lambda limit: shares[limit], default=None)
 
     def _refusal(self, start: float, hindrance: Limit | None, now: float, wall: float) -> Refused:
         if hindrance is None:
             return Refused(delay=start - now, limit="closed", reason=self.closed_by)
         status = self.tally.look(hindrance, now, wall)
-        return Refused(delay=start - now, limit=status.name, used=status.used, amount=status.amount)
+        return Refused(
+            delay=start - now,
+            limit=status.name,
+            used=status.used,
+            amount=status.amount,
+            waiting=status.waiting,
+        )
 
     def dump(self) -> str:
         """As JSON text."""

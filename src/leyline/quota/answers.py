@@ -24,13 +24,15 @@ class Refused:
 
     delay: Seconds until the earliest start; infinite if there is none.
     limit: Name of the limit that stands in the way; ``closed`` where the service said so itself.
-    used, amount: How much of it is used. reason: The service's own words, where it is closed.
+    used, amount: How much of it is used. waiting: What is booked for later, beside that.
+    reason: The service's own words, where it is closed.
     """
 
     delay: float
     limit: str
     used: int = 0
     amount: int = 0
+    waiting: int = 0
     reason: str = ""
 
 
@@ -38,18 +40,32 @@ class Refused:
 class LimitStatus:
     """How much of one limit is used.
 
+    used: By what has started; of a calendar day, by what is booked for later on it as well. It may
+        be more than the amount, where a run used more than was reserved for it.
+    waiting: What is booked for later, beside that. level: Of both together.
     frees_in: Seconds until some of it is free. None: nothing is used.
     """
 
     name: str
     used: int
     amount: int
+    waiting: int = 0
     level: QuotaLevel = field(init=False)
     frees_in: float | None
 
     @level.default  # pyright: ignore
     def _(self) -> QuotaLevel:
-        return level_of(self.used / self.amount)
+        return level_of(self.share)
+
+    @property
+    def share(self) -> float:
+        """The part that is taken, by what is used and what is waiting; 1 is all of it."""
+        return (self.used + self.waiting) / self.amount
+
+    @property
+    def left(self) -> int:
+        """What nobody has taken yet."""
+        return max(0, self.amount - self.used - self.waiting)
 
 
 @frozen(kw_only=True)
@@ -69,4 +85,4 @@ class AccountStatus:
         """Of the fullest limit; critical while it is closed."""
         if self.closed_for > 0:
             return QuotaLevel.CRITICAL
-        return level_of(max((limit.used / limit.amount for limit in self.limits), default=0.0))
+        return level_of(max((limit.share for limit in self.limits), default=0.0))

@@ -54,11 +54,11 @@ class Outlook:
 
     def seen(self, status: AccountStatus) -> None:
         """The store was looked into."""
-        full = [limit.frees_in or 0.0 for limit in status.limits if limit.used >= limit.amount]
+        full = [limit.frees_in or 0.0 for limit in status.limits if not limit.left]
         self._free_at = self._clock.monotonic() + max(status.closed_for, *full, 0.0)
-        fullest = max(status.limits, key=lambda limit: limit.used / limit.amount, default=None)
+        fullest = max(status.limits, key=lambda limit: limit.share, default=None)
         if fullest is not None:
-            self._use(fullest.used / fullest.amount, fullest.name)
+            self._use(fullest.share, fullest.name)
         self._show(status.level)
 
     def _use(self, share: float, name: str) -> None:

@@ -107,9 +107,12 @@ class RedisLedger:
                     name=limit.name,
                     used=int(used),
                     amount=limit.amount,
+                    waiting=int(waiting),
                     frees_in=float(frees) if frees else None,
                 )
-                for limit, used, frees in zip(limits, parts[::2], parts[1::2], strict=True)
+                for limit, used, waiting, frees in zip(
+                    limits, parts[::3], parts[1::3], parts[2::3], strict=True
+                )
             ),
             closed_for=float(closed_for),
             reason=reason,
@@ -186,9 +189,14 @@ def _booked(reply: list[str]) -> Booked | Refused:
     match reply:
         case ["booked", _, delay, share, fullest]:
             return Booked(delay=float(delay), share=float(share), fullest=fullest)
-        case [_, _, delay, limit, used, amount, reason]:
+        case [_, _, delay, limit, used, amount, waiting, reason]:
             return Refused(
-                delay=float(delay), limit=limit, used=int(used), amount=int(amount), reason=reason
+                delay=float(delay),
+                limit=limit,
+                used=int(used),
+                amount=int(amount),
+                waiting=int(waiting),
+                reason=reason,
             )
         case _:
             raise AssertionError(reply)

@@ -18,6 +18,8 @@ def refused(service: str, account: str, outcome: Refused) -> QuotaExceededError:
         reason = f"closed by the service itself{said}"
     else:
         reason = f"{outcome.used} of {outcome.amount} are used of {outcome.limit}{pool}"
+        if outcome.waiting:
+            reason += f", and {outcome.waiting} are booked"
     reason += f"; it can start in {outcome.delay:.1f} s, past its deadline"
     return _error(service, outcome, reason, outcome.delay)
 
@@ -30,7 +32,7 @@ def overdue(service: str, account: str, status: AccountStatus, wait: float) -> Q
     if status.closed_for > 0:
         outcome = Refused(delay=max(wait, status.closed_for), limit="closed", reason=status.reason)
         return refused(service, account, outcome)
-    fullest = max(status.limits, key=lambda limit: limit.used / limit.amount, default=None)
+    fullest = max(status.limits, key=lambda limit: limit.share, default=None)
     name, used, amount = (
         ("", 0, 0) if fullest is None else (fullest.name, fullest.used, fullest.amount)
     )

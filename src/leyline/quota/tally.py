@@ -99,22 +99,25 @@ class Tally:
             self.change(name, k, weight)
 
     def look(self, limit: Limit, now: float, wall: float) -> LimitStatus:
-        """How much of *limit* is used, with what is booked for later."""
+        """How much of *limit* is used."""
         if limit.reset is not None:
             used = self.days.get(limit.name, DayLog()).used(limit.reset.day(wall))
-            frees_in = limit.reset.ends(wall) - wall if used else None
+            waiting, frees_in = 0, limit.reset.ends(wall) - wall if used else None
         else:
             log = self.logs.get(limit.name, SlidingLog(limit.per))
-            used = log.used(now)
+            waiting = log.waiting(now)
+            used = log.taken(now) - waiting
             frees_at = log.frees_at(now)
             frees_in = None if frees_at is None else frees_at - now
-        return LimitStatus(name=limit.name, used=used, amount=limit.amount, frees_in=frees_in)
+        return LimitStatus(
+            name=limit.name, used=used, amount=limit.amount, waiting=waiting, frees_in=frees_in
+        )
 
     def fullest(self, limits: Sequence[Limit], now: float, wall: float) -> tuple[float, str]:
-        """The part used of the fullest of *limits*, the first where they are alike; its name."""
+        """The part taken of the fullest of *limits*, the first where they are alike; its name."""
         most, name = 0.0, ""
         for limit in limits:
-            part = self.look(limit, now, wall).used / limit.amount
+            part = self.look(limit, now, wall).share
             if part > most or not name:
                 most, name = part, limit.name
         return most, name

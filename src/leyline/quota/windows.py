@@ -43,14 +43,23 @@ class SlidingLog:
         """Seconds that one bucket is wide."""
         return self.span / BUCKETS
 
-    def used(self, now: float) -> int:
+    def taken(self, now: float) -> int:
         """What counts at *now*, including what is booked for later."""
-        used = self._total
+        taken = self._total
         for k, weight in self._buckets.items():
             if self._until(k) > now:
                 break
-            used -= weight
-        return used
+            taken -= weight
+        return taken
+
+    def waiting(self, now: float) -> int:
+        """What is booked for later than *now*, as far as buckets tell."""
+        waiting, here = 0, self._bucket(now)
+        for k in reversed(self._buckets):
+            if k <= here:
+                break
+            waiting += self._buckets[k]
+        return waiting
 
     def earliest(self, weight: int, amount: int, start: float) -> float:
         """The first moment from *start* on at which *weight* more fits into *amount*.
@@ -69,13 +78,13 @@ class SlidingLog:
 
     def has_room(self, weight: int, amount: int, at: float) -> bool:
         """Whether *weight* more fits at *at*, and leaves all that is booked for later as it is."""
-        k = math.floor(at / self.width)
+        k = self._bucket(at)
         later = [other for other in self._buckets if k < other <= k + BUCKETS]
         return all(self._load(other) + weight <= amount for other in (k, *later))
 
     def add(self, weight: int, at: float) -> int:
         """Enter *weight* at the moment *at*; returns its bucket."""
-        k = math.floor(at / self.width)
+        k = self._bucket(at)
         self.change(k, weight)
         return k
 
@@ -123,6 +132,9 @@ class SlidingLog:
         for k, weight in buckets.items():
             self.change(moved(k), weight)
         return moved
+
+    def _bucket(self, at: float) -> int:
+        return math.floor(at / self.width)
 
     def _load(self, k: int) -> int:
         """What counts at a moment in bucket *k*, of that and of the buckets before it."""

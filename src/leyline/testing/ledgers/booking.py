@@ -20,7 +20,7 @@ from leyline.testing.ledgers.samples import (
     book_ahead,
     delay_of_next,
     new_id,
-    used,
+    taken,
 )
 
 
@@ -70,6 +70,19 @@ class BookingDemands(LedgerFixtures):
         assert all(PER - elapsed <= delay <= PER * 1.1 for delay in delays[20:40])
         assert all(2 * PER - elapsed <= delay <= 2 * PER * 1.1 for delay in delays[40:])
 
+    async def test_what_is_booked_for_later_is_not_used_yet(
+        self, ledger: Ledger, account: str
+    ) -> None:
+        """Nobody should read of more starts than there may be."""
+        await book(ledger, account, MINUTE, weight=Weight(requests=20))
+        for _ in range(3):
+            await book_ahead(ledger, account, MINUTE)
+        (limit,) = (await ledger.status(account, [MINUTE])).limits
+        assert (limit.used, limit.waiting, limit.left) == (20, 3, 0)
+        refused = await ledger.book(account, new_id(), [MINUTE], ONE, max_delay=1.0)
+        assert isinstance(refused, Refused)
+        assert (refused.used, refused.waiting) == (20, 3)
+
     async def test_a_guard_lengthens_the_window(
         self, ledger: Ledger, account: str, clock: Clock
     ) -> None:
@@ -88,7 +101,7 @@ class BookingDemands(LedgerFixtures):
         weight = Weight(requests=2, input_tokens=300, output_tokens=50)
         await book(ledger, account, *limits, weight=weight)
         expected = tuple(weight.of(measure) for measure in Measure)
-        assert await used(ledger, account, *limits) == expected
+        assert await taken(ledger, account, *limits) == expected
 
     async def test_a_small_one_does_not_overtake_a_large_one_that_waits(
         self, ledger: Ledger, account: str, clock: Clock
@@ -110,7 +123,7 @@ class BookingDemands(LedgerFixtures):
         began = clock.monotonic()
         await book(ledger, account, MINUTE, weight=Weight(requests=20))
         put_by = step
-        assert await used(ledger, account, MINUTE) == (20,)
+        assert await taken(ledger, account, MINUTE) == (20,)
         delay = await delay_of_next(ledger, account, MINUTE)
         await ledger.aclose()
         assert 60.0 - (clock.monotonic() - began) <= delay <= 60.0 * 1.1
@@ -134,7 +147,7 @@ class BookingDemands(LedgerFixtures):
         await book(ledger, account, MINUTE, weight=Weight(requests=20))
         refused = new_id()
         await ledger.book(account, refused, [MINUTE], ONE, max_delay=0.0)
-        assert await used(ledger, account, MINUTE) == (20,)
+        assert await taken(ledger, account, MINUTE) == (20,)
         assert await ledger.refund(account, refused) is False
 
     async def test_what_never_fits_is_refused_for_ever(
@@ -172,7 +185,7 @@ class BookingDemands(LedgerFixtures):
         refused = await ledger.book(account, new_id(), limits, weight, max_delay=0.0)
         assert isinstance(refused, Refused)
         assert refused.limit == "tpm"
-        assert await used(ledger, account, *limits) == (2, 800_000, 2)
+        assert await taken(ledger, account, *limits) == (2, 800_000, 2)
 
     async def test_a_quota_without_limits_lets_everything_start(
         self, ledger: Ledger, account: str
@@ -200,7 +213,7 @@ class BookingDemands(LedgerFixtures):
         booking = await book(ledger, account, MINUTE)
         confirmed = await ledger.confirm(account, booking, [MINUTE], ONE)
         assert confirmed.delay == 0.0
-        assert await used(ledger, account, MINUTE) == (1,)
+        assert await taken(ledger, account, MINUTE) == (1,)
 
     async def test_a_start_that_comes_early_has_to_wait_for_its_moment(
         self, ledger: Ledger, account: str, clock: Clock
@@ -222,7 +235,7 @@ class BookingDemands(LedgerFixtures):
         confirmed = await ledger.confirm(account, booking, [MINUTE], ONE)
         assert confirmed.delay == 0.0
         (limit,) = (await ledger.status(account, [MINUTE])).limits
-        assert limit.used == 1
+        assert (limit.used, limit.waiting) == (1, 0)
         assert limit.frees_in is not None
         assert limit.frees_in >= 60.0 - (clock.monotonic() - began)
 
@@ -243,7 +256,7 @@ class BookingDemands(LedgerFixtures):
         """What is about to start counts, also after the store was emptied."""
         confirmed = await ledger.confirm(account, new_id(), [MINUTE], ONE)
         assert confirmed.delay == 0.0
-        assert await used(ledger, account, MINUTE) == (1,)
+        assert await taken(ledger, account, MINUTE) == (1,)
 
     async def test_a_start_moves_into_room_that_was_freed(
         self, ledger: Ledger, account: str
@@ -255,7 +268,7 @@ class BookingDemands(LedgerFixtures):
         await ledger.refund(account, first)
         confirmed = await ledger.confirm(account, booking, [MINUTE], ONE)
         assert confirmed.delay == 0.0
-        assert await used(ledger, account, MINUTE) == (1,)
+        assert await taken(ledger, account, MINUTE) == (1,)
 
     async def test_room_that_was_freed_is_no_way_past_those_in_front(
         self, ledger: Ledger, account: str, clock: Clock

@@ -4,7 +4,7 @@ from leyline.clock import Clock
 from leyline.limits import Weight
 from leyline.quota import Ledger, Refused
 from leyline.testing.ledgers.fixtures import LedgerFixtures, OpenLedger
-from leyline.testing.ledgers.samples import LATE, MINUTE, ONE, book, delay_of_next, new_id, used
+from leyline.testing.ledgers.samples import LATE, MINUTE, ONE, book, delay_of_next, new_id, taken
 
 
 class ClosingDemands(LedgerFixtures):
@@ -54,7 +54,7 @@ class ClosingDemands(LedgerFixtures):
         await ledger.throttle(account, until, "busy")
         confirmed = await ledger.confirm(account, booking, [MINUTE], ONE)
         assert until - clock.wall() - 0.5 <= confirmed.delay <= 21.0
-        assert await used(ledger, account, MINUTE) == (1,)
+        assert await taken(ledger, account, MINUTE) == (1,)
 
     async def test_a_closure_that_has_passed_closes_nothing(
         self, ledger: Ledger, account: str, clock: Clock
@@ -70,7 +70,7 @@ class ClosingDemands(LedgerFixtures):
         began = clock.monotonic()
         await book(ledger, account, MINUTE, weight=Weight(requests=20))
         await ledger.throttle(account, clock.wall() + 1.0, "busy")
-        assert await used(ledger, account, MINUTE) == (20,)
+        assert await taken(ledger, account, MINUTE) == (20,)
         assert await delay_of_next(ledger, account, MINUTE) >= 60.0 - (clock.monotonic() - began)
 
     # The end

@@ -18,7 +18,7 @@ from leyline.testing.ledgers.samples import (
     book,
     fullest,
     new_id,
-    used,
+    taken,
 )
 
 
@@ -67,7 +67,7 @@ class CrowdingDemands(LedgerFixtures):
         async with anyio.create_task_group() as group:
             for number in range(50):
                 group.start_soon(call, number)
-        assert await used(ledger, account, TOKENS) == (sum(range(0, 50, 2)),)
+        assert await taken(ledger, account, TOKENS) == (sum(range(0, 50, 2)),)
 
     @pytest.mark.parametrize("after", [-1.0, 0.0, 0.0002, 0.001])
     async def test_a_cancelled_booking_is_never_half_done(
@@ -77,5 +77,5 @@ class CrowdingDemands(LedgerFixtures):
         for _ in range(20):
             with anyio.move_on_after(after):
                 await ledger.book(account, new_id(), [MINUTE, day], ONE, max_delay=0.0)
-        in_minute, in_day = await used(ledger, account, MINUTE, day)
+        in_minute, in_day = await taken(ledger, account, MINUTE, day)
         assert in_minute == in_day <= 20

@@ -51,11 +51,11 @@ async def delay_of_next(
     return delay
 
 
-async def used(ledger: Ledger, account: str, *limits: Limit) -> tuple[int, ...]:
-    """How much of each limit is used."""
+async def taken(ledger: Ledger, account: str, *limits: Limit) -> tuple[int, ...]:
+    """How much of each limit is used, or booked for later."""
     status = await ledger.status(account, limits)
     assert [limit.name for limit in status.limits] == [limit.name for limit in limits]
-    return tuple(limit.used for limit in status.limits)
+    return tuple(limit.used + limit.waiting for limit in status.limits)
 
 
 def fullest(starts: Sequence[tuple[float, float]], per: float) -> int:

@@ -6,7 +6,7 @@ from leyline.clock import Clock
 from leyline.limits import Limit, Measure, Weight
 from leyline.quota import Ledger
 from leyline.testing.ledgers.fixtures import LedgerFixtures
-from leyline.testing.ledgers.samples import MINUTE, ONE, TOKENS, book, new_id, used
+from leyline.testing.ledgers.samples import MINUTE, ONE, TOKENS, book, new_id, taken
 
 
 class SettlingDemands(LedgerFixtures):
@@ -20,7 +20,7 @@ class SettlingDemands(LedgerFixtures):
         booking = await book(ledger, account, MINUTE, TOKENS, weight=Weight(input_tokens=100_000))
         weight = Weight(requests=3, output_tokens=real)
         assert await ledger.settle(account, booking, [MINUTE, TOKENS], weight) is True
-        assert await used(ledger, account, MINUTE, TOKENS) == (3, real)
+        assert await taken(ledger, account, MINUTE, TOKENS) == (3, real)
 
     async def test_settling_twice_counts_once(
         self, ledger: Ledger, account: str, day: Limit
@@ -30,7 +30,7 @@ class SettlingDemands(LedgerFixtures):
         booking = await book(ledger, account, *limits)
         settled = [await ledger.settle(account, booking, limits, weight) for _ in range(3)]
         assert settled == [True, False, False]
-        assert await used(ledger, account, *limits) == (2, 2)
+        assert await taken(ledger, account, *limits) == (2, 2)
 
     async def test_what_was_never_booked_cannot_be_settled_or_refunded(
         self, ledger: Ledger, account: str
@@ -38,7 +38,7 @@ class SettlingDemands(LedgerFixtures):
         """And takes no room."""
         assert await ledger.settle(account, new_id(), [MINUTE], ONE) is False
         assert await ledger.refund(account, new_id()) is False
-        assert await used(ledger, account, MINUTE) == (0,)
+        assert await taken(ledger, account, MINUTE) == (0,)
 
     async def test_a_refund_makes_room_at_once_and_only_once(
         self, ledger: Ledger, account: str, day: Limit
@@ -47,7 +47,7 @@ class SettlingDemands(LedgerFixtures):
         bookings = [await book(ledger, account, MINUTE, day) for _ in range(20)]
         refunded = [await ledger.refund(account, bookings[7]) for _ in range(2)]
         assert refunded == [True, False]
-        assert await used(ledger, account, MINUTE, day) == (19, 19)
+        assert await taken(ledger, account, MINUTE, day) == (19, 19)
         await book(ledger, account, MINUTE, day)
 
     async def test_what_was_settled_cannot_be_refunded(self, ledger: Ledger, account: str) -> None:
@@ -55,7 +55,7 @@ class SettlingDemands(LedgerFixtures):
         booking = await book(ledger, account, MINUTE)
         await ledger.settle(account, booking, [MINUTE], ONE)
         assert await ledger.refund(account, booking) is False
-        assert await used(ledger, account, MINUTE) == (1,)
+        assert await taken(ledger, account, MINUTE) == (1,)
 
     async def test_each_booking_is_settled_by_its_own_id(
         self, ledger: Ledger, account: str
@@ -66,9 +66,9 @@ class SettlingDemands(LedgerFixtures):
             for tokens in (1_000, 20_000)
         ]
         await ledger.settle(account, second, [TOKENS], Weight(input_tokens=300_000))
-        assert await used(ledger, account, TOKENS) == (301_000,)
+        assert await taken(ledger, account, TOKENS) == (301_000,)
         await ledger.refund(account, first)
-        assert await used(ledger, account, TOKENS) == (300_000,)
+        assert await taken(ledger, account, TOKENS) == (300_000,)
 
     # Looking
 
@@ -103,8 +103,8 @@ class SettlingDemands(LedgerFixtures):
         await book(ledger, other, MINUTE)
         assert await ledger.settle(other, booking, [MINUTE], ONE) is False
         assert await ledger.refund(other, booking) is False
-        assert await used(ledger, account, MINUTE) == (20,)
-        assert await used(ledger, other, MINUTE) == (1,)
+        assert await taken(ledger, account, MINUTE) == (20,)
+        assert await taken(ledger, other, MINUTE) == (1,)
 
     @pytest.mark.parametrize(
         "text",
@@ -124,6 +124,6 @@ class SettlingDemands(LedgerFixtures):
         assert (status.limits[0].name, status.limits[0].used) == (limit.name, 1)
         assert status.reason == f"busy{text}"
         assert await ledger.settle(name, booking, [limit], Weight(requests=2)) is True
-        assert await used(ledger, name, limit) == (2,)
+        assert await taken(ledger, name, limit) == (2,)
         if text:
-            assert await used(ledger, account, limit) == (0,)
+            assert await taken(ledger, account, limit) == (0,)

@@ -8,7 +8,7 @@ from leyline.errors import LedgerError
 from leyline.limits import Weight
 from leyline.quota import Ledger, Refused
 from leyline.testing.ledgers.fixtures import LedgerFixtures, OpenLedger
-from leyline.testing.ledgers.samples import MINUTE, ONE, book, new_id, used
+from leyline.testing.ledgers.samples import MINUTE, ONE, book, new_id, taken
 
 
 class SharingDemands(LedgerFixtures):
@@ -24,7 +24,7 @@ class SharingDemands(LedgerFixtures):
         for each in (ledger, other):
             refused = await each.book(account, new_id(), [MINUTE], ONE, max_delay=0.0)
             assert isinstance(refused, Refused)
-            assert await used(each, account, MINUTE) == (20,)
+            assert await taken(each, account, MINUTE) == (20,)
         await other.aclose()
 
     async def test_a_booking_may_be_settled_by_another_ledger_once(
@@ -35,7 +35,7 @@ class SharingDemands(LedgerFixtures):
         booking = await book(ledger, account, MINUTE)
         assert await other.settle(account, booking, [MINUTE], Weight(requests=2)) is True
         assert await ledger.settle(account, booking, [MINUTE], Weight(requests=2)) is False
-        assert await used(ledger, account, MINUTE) == (2,)
+        assert await taken(ledger, account, MINUTE) == (2,)
         await other.aclose()
 
     async def test_a_closure_holds_for_every_ledger(
@@ -58,7 +58,7 @@ class SharingDemands(LedgerFixtures):
         other = open_ledger(clock)
         booking = await book(other, account, MINUTE)
         await other.aclose()
-        assert await used(ledger, account, MINUTE) == (1,)
+        assert await taken(ledger, account, MINUTE) == (1,)
         assert await ledger.settle(account, booking, [MINUTE], ONE) is True
 
     async def test_a_closed_ledger_says_so(
