@@ -81,9 +81,12 @@ class WatchedLedger:
         weight: Weight,
         *,
         max_delay: float,
+        dry_run: bool = False,
     ) -> Booked | Refused:
         turn, asked = self._ask(booking)
-        outcome = await self.within.book(account, booking, limits, weight, max_delay=max_delay)
+        outcome = await self.within.book(
+            account, booking, limits, weight, max_delay=max_delay, dry_run=dry_run
+        )
         turn.booked = turn.booked or uptime()
         turn.due = asked + outcome.delay
         if self.tells:

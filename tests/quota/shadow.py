@@ -8,6 +8,7 @@ from attrs import define, field
 
 from leyline.limits import Limit, Weight
 from leyline.quota.account import Account, Booked, Refused
+from leyline.quota.booking import LEASE
 from leyline.quota.windows import slack
 
 EPOCH = 1_800_000_000.0
@@ -19,7 +20,8 @@ class Start:
     """at: When it starts, or has started. day: Unix time of its start. booked: When it was booked.
 
     weight: What still counts: what was reserved, or what was used where that is less. put_off: It
-    lost its place, as the service was closed. gone: Since when a limit may have forgotten it.
+    lost its place, as the service was closed, or as nobody had asked for it for long; seen: when
+    somebody did. gone: Since when a limit may have forgotten it.
     """
 
     limits: tuple[Limit, ...]
@@ -29,6 +31,7 @@ class Start:
     weight: Weight = field(default=Weight())
     started: bool = False
     put_off: bool = False
+    seen: float = math.nan
     wall: float = math.inf
     gone: dict[str, float] = field(factory=dict[str, float])
 
@@ -67,6 +70,7 @@ class Shadow:
         outcome = self.account.book(
             booking, limits, weight, now=self.now, wall=self.wall, max_delay=max_delay
         )
+        self._find_given_up()
         if isinstance(outcome, Refused):
             self.refused += 1
             never = any(weight.of(limit.measure) > limit.amount for limit in limits)
@@ -81,9 +85,11 @@ class Shadow:
     def confirm(self, booking: str) -> float:
         """Seconds that it still has to wait; 0: it starts now."""
         start = self.starts[booking]
+        start.seen = self.now
         outcome = self.account.confirm(
             booking, start.limits, start.reserved, now=self.now, wall=self.wall
         )
+        self._find_given_up()
         late = slack(min(limit.per for limit in start.limits))
         moment = self.now + outcome.delay
         if moment < start.at - EPS and not start.put_off:
@@ -105,8 +111,10 @@ class Shadow:
         self.settled.append(start)
 
     def refund(self, booking: str) -> None:
+        given_up = booking not in self.account.bookings
+        assert not given_up or self.starts[booking].put_off
         del self.starts[booking]
-        assert self.account.refund(booking)
+        assert self.account.refund(booking) is not given_up
         assert not self.account.refund(booking)
 
     def close(self, seconds: float) -> None:
@@ -122,6 +130,7 @@ class Shadow:
         for start in [*self.starts.values(), *self.settled]:
             start.at += by
             start.booked += by
+            start.seen += by
             start.gone = {name: moment + by for name, moment in start.gone.items()}
 
     def reload(self) -> None:
@@ -147,6 +156,7 @@ class Shadow:
 
     def _booked(self, booking: str, start: Start, outcome: Booked) -> None:
         start.at, start.weight = self.now + outcome.delay, start.reserved
+        start.seen = self.now
         everything = [*self.starts.values(), *self.settled]
         for other in self.starts.values():
             if not other.started and not other.put_off:
@@ -158,6 +168,14 @@ class Shadow:
         self.starts[booking] = start
         if outcome.delay == 0:
             self._begin(start)
+
+    def _find_given_up(self) -> None:
+        """Those that the account holds no more; rightly, if nobody asked for them for long."""
+        for booking in self.held:
+            start = self.starts[booking]
+            if booking not in self.account.bookings and not math.isinf(start.at):
+                assert start.at > self.now > start.seen + LEASE, "gave up one that waits"
+                start.put_off, start.at, start.weight = True, math.inf, Weight(requests=0)
 
     def _advanced(self, start: Start, outcome: Booked) -> None:
         """It starts earlier than was booked; nobody loses by it."""

@@ -177,9 +177,9 @@ def test_a_start_moves_to_an_earlier_moment_that_has_become_free_and_keeps_its_p
     c = 30 + delay_of(book(account, "c", [limit], now=30))
     d = 30 + delay_of(book(account, "d", [limit], now=30))
     assert (c, d) == (pytest.approx(60, abs=1), pytest.approx(90, abs=1))
-    before = account.dump()
+    held, log = account.bookings["d"], account.tally.dump()
     assert account.confirm("d", [limit], ONE, now=31, wall=EPOCH).delay == pytest.approx(d - 31)
-    assert account.dump() == before  # nothing was free: it stays where it is
+    assert (held.at, account.tally.dump()) == (d, log)  # nothing was free: it stays where it is
     account.refund("a")
     account.refund("b")
     assert account.confirm("d", [limit], ONE, now=40, wall=EPOCH).delay == pytest.approx(c - 40)
@@ -312,6 +312,55 @@ def test_a_booking_that_nobody_settles_is_given_up_in_the_end():
     book(account, "lost", [RPM])
     book(account, "b", [RPM], now=3 * 86_400)
     assert list(account.bookings) == ["b"]
+
+
+HOURS = Limit(name="window", measure=Measure.REQUESTS, amount=2, per=18_000)
+
+
+def test_who_was_killed_while_it_waited_holds_up_nobody_for_long():
+    account = Account()
+    book(account, "a", [HOURS], Weight(requests=1))
+    assert delay_of(book(account, "killed", [HOURS], Weight(requests=2), now=1)) > 17_000
+    assert delay_of(book(account, "b", [HOURS], now=80)) > 17_000  # it may be alive
+    account.refund("b")
+    assert book(account, "c", [HOURS], now=92) == Booked(delay=0.0)
+    assert list(account.bookings) == ["a", "c"]
+    assert used(account, [HOURS], now=92) == [2]
+
+
+def test_who_waits_and_asks_now_and_then_keeps_its_place():
+    account = Account()
+    book(account, "a", [HOURS], Weight(requests=1))
+    waits = 1 + delay_of(book(account, "waits", [HOURS], Weight(requests=2), now=1))
+    for now in range(30, 3000, 30):
+        assert account.confirm("waits", [HOURS], Weight(requests=2), now=now, wall=EPOCH).delay > 0
+        assert now + delay_of(book(account, "b", [HOURS], now=now)) > waits
+        account.refund("b")
+
+
+def test_who_was_given_up_wrongly_is_booked_anew():
+    account, heavy = Account(), Weight(requests=2)
+    book(account, "a", [HOURS], Weight(requests=1))
+    book(account, "slept", [HOURS], heavy, now=1)
+    book(account, "b", [HOURS], now=200)
+    wait = account.confirm("slept", [HOURS], heavy, now=300, wall=EPOCH).delay
+    assert 300 + wait >= 200 + HOURS.per
+
+
+def test_a_dry_run_counts_from_now_on_and_says_how_long_it_would_have_waited():
+    account = Account()
+    delays = [
+        delay_of(
+            account.book(f"b{k}", [HOURS], ONE, now=k, wall=EPOCH + k, max_delay=0.0, dry_run=True)
+        )
+        for k in range(4)
+    ]
+    assert delays[:2] == [0, 0]
+    assert all(18_000 - 5 < delay < 18_200 for delay in delays[2:])
+    assert used(account, [HOURS], now=3) == [4]
+    never = account.book("n", [TPM], tokens(9999), now=3, wall=EPOCH, max_delay=0.0, dry_run=True)
+    assert never == Booked(delay=math.inf)
+    assert delay_of(book(account, "real", [HOURS], now=4)) < 18_200
 
 
 # ---------------------------------------------------------------- closing
@@ -539,7 +588,8 @@ class AgainstTheShadow(RuleBasedStateMachine):
     @rule(late=st.sampled_from([-1.0, 0.0, 0.0, 0.01, 0.049, 0.06, 3.0]), index=indices)
     def wake(self, late: float, index: int) -> None:
         booking = self.shadow.held[index % len(self.shadow.held)]
-        self.shadow.now = max(self.shadow.now, self.shadow.starts[booking].at + late)
+        at = self.shadow.starts[booking].at
+        self.shadow.now = max(self.shadow.now, at + late if math.isfinite(at) else 0.0)
         self.shadow.confirm(booking)
 
     @precondition(lambda self: self.shadow.held)

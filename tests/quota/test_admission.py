@@ -849,3 +849,26 @@ async def test_a_start_that_waited_too_short_to_matter_is_not_asked_for_twice():
         await anyio.sleep(0.08)
         await queue.admit(ONE, deadline=None)
     assert store.asked == ["book"] * 20
+
+
+async def test_who_waits_for_hours_keeps_its_place_and_one_who_was_killed_holds_up_nobody():
+    store, hours = Store(), Limit(name="w", measure=Measure.REQUESTS, amount=2, per=18_000.0)
+    first, other, third = (admission(store, hours) for _ in range(3))
+    await first.admit(ONE, deadline=None)
+    await store.book("svc", "killed", [hours], Weight(requests=2), max_delay=math.inf)
+    await anyio.sleep(100.0)
+    await other.admit(ONE, deadline=now())  # at once
+    starts: list[tuple[str, float]] = []
+
+    async def wait(name: str, queue: Admission) -> None:
+        await queue.admit(Weight(requests=2), deadline=None)
+        starts.append((name, now()))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait, "third", third)
+        await anyio.sleep(1000.0)
+        group.start_soon(wait, "first", first)
+    assert [name for name, _ in starts] == ["third", "first"]
+    assert starts[0][1] == pytest.approx(18_100, rel=0.02)
+    confirms = store.asked.count("confirm")
+    assert confirms == pytest.approx(53_300 / 30, rel=0.05)  # each asks twice a minute

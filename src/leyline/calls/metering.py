@@ -1,10 +1,12 @@
 """The layer of the quota: reserve before the run, charge what was really used after it."""
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Final
 
+import anyio
 from attrs import define, evolve, field
 
 from leyline.calls.job import Handler, Job
@@ -18,6 +20,11 @@ from leyline.quota import Admission, Expectation, MemoryLedger, Slots, Store
 from leyline.quota_limits import read_quota_limits
 
 logger = logging.getLogger(__name__)
+
+Step = Callable[[], Awaitable[None]]
+
+_SECONDS: Final = 5.0
+"""How long a store is waited for behind a caller who is gone."""
 
 _UNANNOUNCED: Final = {FailureKind.RATE_LIMITED: 10.0, FailureKind.QUOTA_EXHAUSTED: 300.0}
 """Seconds for which a service is left alone that refused and did not say for how long."""
@@ -122,7 +129,7 @@ class Meter:
         Raises QuotaExceededError, at once, if it cannot start in time. Where nothing was started,
         all is given back; a run that is cancelled keeps what was reserved for it.
         """
-        reserved = self.expectation.weight(job.prompt_tokens)
+        reserved = self.expectation.weight(job.prompt_tokens, self.admission.limits)
         with ExitStack() as held:
             # The slot first: whoever is granted a start has to start then, and nothing may follow
             # that can take time.
@@ -134,15 +141,32 @@ class Meter:
             try:
                 result = await proceed(job)
             except LeylineError:
-                with self._tolerating_the_store():
-                    await self.admission.refund(booking)
+                await self._finish(job, partial(self._refund, booking))
                 raise
             except BaseException:
-                with suppress(RuntimeError):  # the group has ended; what was reserved runs out
-                    job.lifespan.group.start_soon(self._settle, booking, reserved)
+                self._finish_behind(job, partial(self._settle, booking, reserved))
                 raise
-        await self._charge(booking, reserved, job.prompt_tokens, result)
+        used = _used(result.usage) if result.usage.measured else reserved
+        if result.success and result.usage.measured:
+            self.expectation.learn(job.prompt_tokens, used)
+        await self._finish(job, partial(self._charge, booking, used, result))
         return result
+
+    async def _finish(self, job: Job, step: Step) -> None:
+        """Do *step*, which may be done twice; where its caller is cancelled, behind that."""
+        try:
+            await step()
+        except BaseException:
+            self._finish_behind(job, step)
+            raise
+
+    def _finish_behind(self, job: Job, step: Step) -> None:
+        async def finish() -> None:
+            with anyio.move_on_after(_SECONDS, shield=True):  # also while the group ends
+                await step()
+
+        with suppress(RuntimeError):  # the group has ended; what was reserved runs out
+            job.lifespan.group.start_soon(finish)
 
     @contextmanager
     def _tolerating_the_store(self) -> Generator[None, None, None]:
@@ -152,6 +176,10 @@ class Meter:
             yield
         except LedgerError as error:
             logger.warning("%s: its use could not be written down: %s", self.account, error)
+
+    async def _refund(self, booking: str) -> None:
+        with self._tolerating_the_store():
+            await self.admission.refund(booking)
 
     async def _settle(self, booking: str, weight: Weight) -> None:
         with self._tolerating_the_store():
@@ -170,12 +198,7 @@ class Meter:
             )
         return booking
 
-    async def _charge(
-        self, booking: str, reserved: Weight, prompt_tokens: int, result: ExecutionResult
-    ) -> None:
-        used = _used(result.usage) if result.usage.measured else reserved
-        if result.usage.measured:
-            self.expectation.learn(prompt_tokens, used)
+    async def _charge(self, booking: str, used: Weight, result: ExecutionResult) -> None:
         await self._settle(booking, used)
         await self.throttle(result)
 
@@ -190,7 +213,7 @@ class Meter:
 def _used(usage: Usage) -> Weight:
     rest = max(0, usage.total_tokens - usage.input_tokens - usage.output_tokens)
     return Weight(
-        requests=usage.requests,
+        requests=max(1, usage.requests),  # a process ran, whatever it says
         input_tokens=usage.input_tokens + rest,
         output_tokens=usage.output_tokens,
     )

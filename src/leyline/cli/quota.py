@@ -15,7 +15,7 @@ from leyline.quota import QuotaStatus
 from leyline.service_registry import ServiceRegistry
 
 _HEADERS: Final = ("service", "limit", "used", "of", "waiting", "bar", "level", "frees in")
-_BAR: Final = 20
+_BAR: Final = 10
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 _STYLES: Final = {
     QuotaLevel.HEALTHY: "green",

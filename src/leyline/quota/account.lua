@@ -8,7 +8,7 @@
 -- Lua has no calendar: for a limit of calendar days come some {number, begins, ends}. If the one
 -- that is needed is not among them, the reply is "day" and the moment that it is needed for.
 
-local VERSION = 1
+local VERSION = 2 -- version 1 did not say when a booking was last asked for
 local BUCKETS = 128
 local UP = 1 + 2 ^ -52 -- makes up for rounding
 local KEPT_SECONDS = 2 * 86400
@@ -16,6 +16,7 @@ local DAYS_KEPT = 3
 local REOPENING_SECONDS = 60
 local GAP_SECONDS = 1
 local LATE_SECONDS = 1
+local LEASE = 90
 local DAY_OF_1970 = 719163 -- the number of the day at which Unix time begins
 
 local max, min, floor, ceil, never = math.max, math.min, math.floor, math.ceil, math.huge
@@ -59,6 +60,9 @@ local function read(state)
   closed_until, closed_by = state.closed[1], state.closed[2]
   reopening, last = read_moment(state.reopening), read_moment(state.last)
   settled = read_moment(state.settled)
+  for _, held in pairs(bookings) do
+    held[3] = held[3] or held[1]
+  end
 end
 
 local function sorted(log)
@@ -106,7 +110,7 @@ local function written_days(used)
 end
 
 local function written_booking(held)
-  return array({ number(held[1]), object(held[2], written_pair) })
+  return array({ number(held[1]), object(held[2], written_pair), number(held[3]) })
 end
 
 local function written_moment(x)
@@ -256,6 +260,40 @@ end
 
 ---------------------------------------------------------------- decisions, as in Account
 
+local function change(name, k, by)
+  local log, pair = logs[name], entry(name, k)
+  if pair then
+    pair[2] = max(0, pair[2] + by)
+  elseif log then
+    local weight = (log.buckets[k] or 0) + by
+    log.buckets[k] = weight > 0 and weight or nil
+  end
+end
+
+-- The latest start, of those booked for a moment before this one.
+local function latest(before)
+  local moment = settled
+  for _, held in pairs(bookings) do
+    if held[1] < before then
+      moment = max(moment, held[1])
+    end
+  end
+  return moment
+end
+
+-- Give up what is booked for later by those who must have ended without a word.
+local function drop_abandoned()
+  for booking, held in pairs(bookings) do
+    if held[1] > now and now > held[3] + LEASE then
+      bookings[booking] = nil
+      for name, taken in pairs(held[2]) do
+        change(name, taken[1], -taken[2])
+      end
+    end
+  end
+  last = latest(never)
+end
+
 local function prepare()
   for _, limit in ipairs(limits) do
     local log = logs[limit.name]
@@ -274,6 +312,9 @@ local function prepare()
     if held[1] < now - KEPT_SECONDS then
       bookings[booking] = nil
     end
+  end
+  if last > now + LEASE then
+    drop_abandoned()
   end
 end
 
@@ -421,16 +462,6 @@ local function enter(limit, start)
   return { k, limit.weight }
 end
 
-local function change(name, k, by)
-  local log, pair = logs[name], entry(name, k)
-  if pair then
-    pair[2] = max(0, pair[2] + by)
-  elseif log then
-    local weight = (log.buckets[k] or 0) + by
-    log.buckets[k] = weight > 0 and weight or nil
-  end
-end
-
 local function enter_all(start)
   local entries = {}
   for _, limit in ipairs(limits) do
@@ -440,19 +471,8 @@ local function enter_all(start)
 end
 
 local function hold(start)
-  bookings[request.booking] = { start, enter_all(start) }
+  bookings[request.booking] = { start, enter_all(start), now }
   last = max(last, start)
-end
-
--- The latest start, of those booked for a moment before this one.
-local function latest(before)
-  local moment = settled
-  for _, held in pairs(bookings) do
-    if held[1] < before then
-      moment = max(moment, held[1])
-    end
-  end
-  return moment
 end
 
 -- Move a booked start to an earlier moment, if one is free behind all booked before it.
@@ -496,6 +516,10 @@ function act.book()
   prepare()
   local start, hindrance = earliest()
   local delay = start - now
+  if request.dry_run then
+    hold(now)
+    return booked(delay), true
+  end
   if delay > request.max_delay or start == never then
     hindrance = hindrance or queued_for()
     if not hindrance then
@@ -528,6 +552,7 @@ function act.confirm()
   if held and stands(held, closed_for) then
     local early = held[1] > now
     if early then
+      held[3] = now
       advance(held)
     end
     return booked(max(closed_for, held[1] - now)), early
@@ -610,9 +635,9 @@ end
 local text = redis.call("GET", KEYS[1])
 if text then
   local readable, state = pcall(cjson.decode, text)
-  if not readable or type(state) ~= "table" or not state.version then
+  if not readable or type(state) ~= "table" or type(state.version) ~= "number" then
     return answer("foreign")
-  elseif state.version ~= VERSION then
+  elseif state.version > VERSION then
     return answer("version", tostring(state.version))
   elseif not pcall(read, state) then
     return answer("foreign")

@@ -15,12 +15,12 @@ from attrs import define, field
 
 from leyline.limits import Limit, Measure, Weight
 from leyline.quota.answers import AccountStatus, Booked, LimitStatus, Refused
-from leyline.quota.booking import Booking
+from leyline.quota.booking import LEASE, Booking
 from leyline.quota.tally import Moves, Tally
 
 __all__ = ["Account", "AccountStatus", "Booked", "LimitStatus", "Refused"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the written form."""
 
 _KEPT_SECONDS: Final = 2 * 86_400.0
@@ -62,18 +62,22 @@ class Account:
         now: float,
         wall: float,
         max_delay: float = math.inf,
+        dry_run: bool = False,
     ) -> Booked | Refused:
         """Reserve the earliest start for *weight* under all *limits*, or nothing at all.
 
         First come, first served: it never lies before one that was booked earlier.
-        max_delay: Seconds; a start later than that is refused.
+        max_delay: Seconds; a start later than that is refused. dry_run: It starts now, and counts
+        from now on, whatever the delay that is answered.
         """
         self._prepare(limits, now, wall)
         start, hindrance = self._earliest(limits, weight, now, wall)
+        if dry_run:
+            self._hold(booking, limits, weight, now, now, wall)
+            return self._booked(start - now, limits, now, wall)
         if start - now > max_delay or math.isinf(start):
             return self._refusal(start, hindrance or self._queued_for(limits, now, wall), now, wall)
-        entries = self.tally.enter(limits, weight, start, wall + (start - now))
-        self._hold(booking, Booking(start, entries))
+        self._hold(booking, limits, weight, start, now, wall)
         return self._booked(start - now, limits, now, wall)
 
     def confirm(
@@ -90,11 +94,12 @@ class Account:
         closed_for = max(0.0, self.closed_until - wall)
         if held is not None and held.stands(limits, now + closed_for, wall + closed_for):
             if held.at > now:
+                held.seen = now
                 self._advance(held, limits, weight, now, wall)
             return self._booked(max(closed_for, held.at - now), limits, now, wall)
         self.refund(booking)
         if held is not None and held.at <= now and self._has_room(limits, weight, now, wall):
-            self._hold(booking, Booking(now, self.tally.enter(limits, weight, now, wall)))
+            self._hold(booking, limits, weight, now, now, wall)
             return self._booked(0.0, limits, now, wall)
         outcome = self.book(booking, limits, weight, now=now, wall=wall)
         assert isinstance(outcome, Booked)  # it did fit before
@@ -152,6 +157,7 @@ class Account:
         self._follow(self.tally.shift(by))
         for held in self.bookings.values():
             held.at += by
+            held.seen += by
         self.last += by
         self.settled += by
         self.reopening += by
@@ -171,9 +177,18 @@ class Account:
             self.tally.take_back(held.entries)
         self.last = self._latest()
 
-    def _hold(self, booking: str, held: Booking) -> None:
-        self.bookings[booking] = held
-        self.last = max(self.last, held.at)
+    def _hold(  # noqa: PLR0917  (as those of ``book``)
+        self,
+        booking: str,
+        limits: Sequence[Limit],
+        weight: Weight,
+        start: float,
+        now: float,
+        wall: float,
+    ) -> None:
+        entries = self.tally.enter(limits, weight, start, wall + (start - now))
+        self.bookings[booking] = Booking(start, entries, now)
+        self.last = max(self.last, start)
 
     def _booked(self, delay: float, limits: Sequence[Limit], now: float, wall: float) -> Booked:
         share, fullest = self.tally.fullest(limits, now, wall)
@@ -199,6 +214,10 @@ class Account:
             if self.bookings[oldest].at >= now - _KEPT_SECONDS:
                 break
             del self.bookings[oldest]
+        if self.last > now + LEASE:
+            for booking in [b for b, held in self.bookings.items() if held.abandoned(now)]:
+                self.tally.give_back(self.bookings.pop(booking).entries)
+            self.last = self._latest()
 
     def _follow(self, moves: Moves) -> None:
         """Let the bookings know where their entries went."""

@@ -25,6 +25,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE clock (boot TEXT NOT NULL, now REAL NOT NULL, wall REAL NOT NULL)",
         "INSERT INTO clock VALUES ('', 0, 0)",
     ),
+    (),  # a booking says when it was last asked for
 )
 """What leads from each version of the file to the next."""
 

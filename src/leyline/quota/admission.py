@@ -14,6 +14,7 @@ from leyline.limits import Limit, QuotaLevel, Weight
 from leyline.model import Priority
 from leyline.quota.alarm import Alarm
 from leyline.quota.answers import AccountStatus, Refused
+from leyline.quota.booking import LEASE
 from leyline.quota.debts import Debts
 from leyline.quota.ledger import Ledger
 from leyline.quota.outlook import Outlook
@@ -74,7 +75,7 @@ class Admission:
         """
         self._account = account
         self._service = account if service is None else service
-        self._limits = limits
+        self.limits = limits
         self._ledger = ledger
         self._clock = clock
         self._pacer = pacer_for(limits, burst=burst)
@@ -124,13 +125,13 @@ class Admission:
         return Grant(booking=waiter.booking, queued=self._clock.monotonic() - since)
 
     async def count(self, weight: Weight) -> tuple[str, float]:
-        """Book a start and hold nothing back: its booking, and seconds that it would have waited.
+        """Count a start and hold nothing back: its booking, and seconds that it would have waited.
 
-        Infinite where it would never have been allowed; nothing is booked then. Raises LedgerError.
+        Infinite where it would never have been allowed. Raises LedgerError.
         """
         booking = uuid.uuid4().hex
         outcome = await self._ledger.book(
-            self._account, booking, self._limits, weight, max_delay=math.inf
+            self._account, booking, self.limits, weight, max_delay=math.inf, dry_run=True
         )
         self.outlook.booked(outcome)
         return booking, outcome.delay
@@ -140,15 +141,15 @@ class Admission:
 
         Raises LedgerError.
         """
-        done = await self._ledger.settle(self._account, booking, self._limits, weight)
         reserved = self._reserved.pop(booking, None)
+        done = await self._ledger.settle(self._account, booking, self.limits, weight)
         if done and (reserved is None or self._less(weight, reserved)):
             self._rouse()
 
     async def refund(self, booking: str) -> None:
         """Give back what was reserved, as nothing was started. Raises LedgerError."""
-        done = await self._ledger.refund(self._account, booking)
         self._reserved.pop(booking, None)
+        done = await self._ledger.refund(self._account, booking)
         if done:
             self._rouse()
 
@@ -164,7 +165,7 @@ class Admission:
 
     async def status(self) -> AccountStatus:
         """How much is used, of all who share the account. Raises LedgerError."""
-        status = await self._ledger.status(self._account, self._limits)
+        status = await self._ledger.status(self._account, self.limits)
         self.outlook.seen(status)
         return status
 
@@ -183,7 +184,7 @@ class Admission:
             raise waiter.refusal
 
     def _less(self, weight: Weight, reserved: Weight) -> bool:
-        measures = {limit.measure for limit in self._limits}
+        measures = {limit.measure for limit in self.limits}
         return any(weight.of(measure) < reserved.of(measure) for measure in measures)
 
     def _fail_all(self, error: LedgerError) -> None:
@@ -228,7 +229,7 @@ class Admission:
             outcome = await self._ledger.book(
                 self._account,
                 head.booking,
-                self._limits,
+                self.limits,
                 head.weight,
                 max_delay=max(0.0, head.deadline - self._clock.monotonic()),
             )
@@ -244,7 +245,7 @@ class Admission:
     async def _confirm(self, head: _Waiter) -> float:
         """Seconds until the start, which may have been put off, or moved forward; 0: start now."""
         self._roused = self._closed = False
-        outcome = await self._ledger.confirm(self._account, head.booking, self._limits, head.weight)
+        outcome = await self._ledger.confirm(self._account, head.booking, self.limits, head.weight)
         if outcome.delay > 0 and self._clock.monotonic() + outcome.delay > head.deadline:
             await self._ledger.refund(self._account, head.booking)
             return await self._book(head)  # which is refused, and says by which limit
@@ -253,7 +254,7 @@ class Admission:
     async def _wait(self, delay: float) -> bool:
         """Wait for a start in *delay* seconds; False: ask again what has become of it."""
         if delay > self._slack:  # ask before its moment, so that the answer does not make it late
-            await self._sleep(delay - self._slack / 2)
+            await self._sleep(min(delay - self._slack / 2, LEASE / 3))
             return False
         return delay <= 0 or await self._sleep(delay)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import define
 
@@ -10,13 +10,25 @@ from leyline.limits import Limit
 from leyline.quota.tally import Entries
 from leyline.quota.windows import slack
 
+LEASE: Final = 90.0
+"""Seconds for which a booking for later is kept though nobody asks for it. Who waits asks more
+often, and one who was killed must not hold up the others until its moment."""
+
 
 @define
 class Booking:
-    """at: When it starts. entries: The bucket (or day) and the weight that each limit holds."""
+    """at: When it starts. entries: The bucket (or day) and the weight that each limit holds.
+
+    seen: When whoever booked it was last heard of.
+    """
 
     at: float
     entries: Entries
+    seen: float
+
+    def abandoned(self, now: float) -> bool:
+        """Whether whoever booked it, for later than *now*, must have ended without a word."""
+        return self.at > now > self.seen + LEASE
 
     def stands(self, limits: Sequence[Limit], now: float, wall: float) -> bool:
         """Whether a start at *now*, or where that is too early at its moment, is the one booked."""
@@ -36,12 +48,13 @@ class Booking:
             k, reserved = self.entries[name]
             self.entries[name] = (moved(k), reserved)
 
-    def dump(self) -> tuple[float, Mapping[str, tuple[int, int]]]:
+    def dump(self) -> tuple[float, Mapping[str, tuple[int, int]], float]:
         """As it is written."""
-        return self.at, self.entries
+        return self.at, self.entries, self.seen
 
     @classmethod
-    def load(cls, written: tuple[float, Mapping[str, Any]]) -> "Booking":
-        """From what ``dump`` gave."""
-        at, entries = written
-        return cls(at, {name: (k, reserved) for name, (k, reserved) in entries.items()})
+    def load(cls, written: Sequence[Any]) -> "Booking":
+        """From what ``dump`` gave, of this version or the one before."""
+        at, entries, *seen = written
+        held = {name: (k, reserved) for name, (k, reserved) in entries.items()}
+        return cls(at, held, *seen or (at,))

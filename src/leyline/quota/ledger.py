@@ -23,8 +23,12 @@ class Ledger(Protocol):
         weight: Weight,
         *,
         max_delay: float,
+        dry_run: bool = False,
     ) -> Booked | Refused:
-        """Reserve the earliest start under all *limits*, at most *max_delay* seconds from now."""
+        """Reserve the earliest start under all *limits*, at most *max_delay* seconds from now.
+
+        dry_run: It starts now and counts from now on in any case; the delay says when it might.
+        """
         ...
 
     async def confirm(
@@ -32,8 +36,9 @@ class Ledger(Protocol):
     ) -> Booked:
         """What has become of a booked start: 0 to start now, else seconds to wait from now on.
 
-        Before its moment it may be asked too: it keeps its place, and moves to an earlier moment
-        that has become free. Too late to count as what was booked, it starts now if that takes
+        Before its moment it is asked at least every ``LEASE`` / 3 seconds: it keeps its place, and
+        moves to an earlier moment that has become free. One that nobody asks for as long as
+        ``LEASE`` may be given up. Too late to count as what was booked, it starts now if that takes
         nothing from those booked for later, and else is booked anew behind them. A booking that
         the store has lost is made again.
         """

@@ -23,11 +23,12 @@ class MemoryLedger:
         weight: Weight,
         *,
         max_delay: float,
+        dry_run: bool = False,
     ) -> Booked | Refused:
         """See ``Ledger``."""
         now, wall = self._clock.monotonic(), self._clock.wall()
         return self._accounts[account].book(
-            booking, limits, weight, now=now, wall=wall, max_delay=max_delay
+            booking, limits, weight, now=now, wall=wall, max_delay=max_delay, dry_run=dry_run
         )
 
     async def confirm(

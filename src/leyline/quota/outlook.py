@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from leyline.clock import Clock
-from leyline.limits import Limit, QuotaLevel, level_of
+from leyline.limits import Limit, Measure, QuotaLevel, level_of
 from leyline.quota.answers import AccountStatus, Booked, Refused
 
 
@@ -30,7 +30,7 @@ class Outlook:
         now = self._clock.monotonic()
         if now >= self._fades_until:
             return 1.0
-        faded = (now - self._fades_from) / (self._fades_until - self._fades_from)
+        faded = max(0.0, now - self._fades_from) / (self._fades_until - self._fades_from)
         return max(0.0, 1.0 - self._share * (1.0 - faded))
 
     def free_in(self) -> float:
@@ -38,12 +38,17 @@ class Outlook:
         return max(0.0, self._free_at - self._clock.monotonic())
 
     def booked(self, outcome: Booked | Refused) -> None:
-        """The store answered to a booking."""
-        self._free_at = self._clock.monotonic() + outcome.delay
+        """The store answered to a booking.
+
+        Where it was refused for its tokens, a lighter one may have room all the same.
+        """
+        limit = self._limits.get(outcome.limit) if isinstance(outcome, Refused) else None
+        if limit is None or limit.measure is Measure.REQUESTS:
+            self._free_at = self._clock.monotonic() + outcome.delay
         if isinstance(outcome, Booked):
             self._use(outcome.share, outcome.fullest)
             self._show(level_of(outcome.share))
-        elif outcome.limit == "closed":
+        elif limit is None:  # the service is closed
             self._show(QuotaLevel.CRITICAL)
 
     def closed(self, seconds: float) -> None:

@@ -55,10 +55,18 @@ class RedisLedger:
         weight: Weight,
         *,
         max_delay: float,
+        dry_run: bool = False,
     ) -> Booked | Refused:
         """See ``Ledger``."""
         reply = await self._act(
-            "book", account, limits, weight, calendar=True, booking=booking, max_delay=max_delay
+            "book",
+            account,
+            limits,
+            weight,
+            calendar=True,
+            booking=booking,
+            max_delay=max_delay,
+            dry_run=dry_run,
         )
         return _booked(reply)
 

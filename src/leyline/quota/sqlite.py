@@ -49,11 +49,14 @@ class SqliteLedger:
         weight: Weight,
         *,
         max_delay: float,
+        dry_run: bool = False,
     ) -> Booked | Refused:
         """See ``Ledger``."""
 
         def book(state: Account, now: float, wall: float) -> Booked | Refused:
-            return state.book(booking, limits, weight, now=now, wall=wall, max_delay=max_delay)
+            return state.book(
+                booking, limits, weight, now=now, wall=wall, max_delay=max_delay, dry_run=dry_run
+            )
 
         def refund(state: Account, _now: float, _wall: float) -> bool:
             return state.refund(booking)

@@ -70,9 +70,12 @@ class Store:
         weight: Weight,
         *,
         max_delay: float,
+        dry_run: bool = False,
     ) -> Booked | Refused:
         """See ``Ledger``."""
-        return await self._opened().book(account, booking, limits, weight, max_delay=max_delay)
+        return await self._opened().book(
+            account, booking, limits, weight, max_delay=max_delay, dry_run=dry_run
+        )
 
     async def confirm(
         self, account: str, booking: str, limits: Sequence[Limit], weight: Weight
