@@ -48,8 +48,8 @@ class CountingLedger(MemoryLedger):
         self.booked: list[str] = []
         self.done: list[str] = []
 
-    async def book(self, account: str, booking: str, limits, weight: Weight, *, max_delay: float):
-        outcome = await super().book(account, booking, limits, weight, max_delay=max_delay)
+    async def book(self, account: str, booking: str, limits, weight: Weight, **how):
+        outcome = await super().book(account, booking, limits, weight, **how)
         if isinstance(outcome, Booked):
             self.booked.append(booking)
         return outcome

@@ -46,9 +46,9 @@ class CountingLedger(MemoryLedger):
         self.booked: set[str] = set()
         self.done: list[str] = []
 
-    async def book(self, account: str, booking: str, limits, weight: Weight, *, max_delay: float):
+    async def book(self, account: str, booking: str, limits, weight: Weight, **how):
         self.booked.add(booking)
-        return await super().book(account, booking, limits, weight, max_delay=max_delay)
+        return await super().book(account, booking, limits, weight, **how)
 
     async def settle(self, account: str, booking: str, limits: list[Limit], weight: Weight) -> bool:
         self.done.append(booking)

@@ -2,14 +2,17 @@
 
 from leyline.quota.admission import Admission
 from leyline.quota.answers import AccountStatus, Booked, LimitStatus, Refused
+from leyline.quota.booking import LEASE
 from leyline.quota.expectation import Expectation
 from leyline.quota.ledger import Ledger
 from leyline.quota.level import QuotaStatus, quota_status
 from leyline.quota.memory import MemoryLedger
 from leyline.quota.slots import Slot, Slots
 from leyline.quota.store import Store
+from leyline.quota.windows import slack
 
 __all__ = [
+    "LEASE",
     "AccountStatus",
     "Admission",
     "Booked",
@@ -23,4 +26,5 @@ __all__ = [
     "Slots",
     "Store",
     "quota_status",
+    "slack",
 ]
