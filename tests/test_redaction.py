@@ -31,6 +31,39 @@ def test_no_form_of_a_key_is_left(secret: str):
     assert said == f"<{REDACTED}>" * 3
 
 
+def test_a_key_that_begins_with_another_goes_whole_from_pieces_too():
+    keys = ["abcdefgh", "abcdefgh12345678"]
+    redactor = Redactor(keys)
+    assert redactor.feed("k abcdefgh") == "k "
+    assert redactor.feed("12345678 x abcdefgh") == f"{REDACTED} x "
+    assert redactor.feed("!") == f"{REDACTED}!"
+    assert redactor.feed("abcdefgh") == ""
+    assert redactor.finish() == REDACTED
+
+
+def test_the_start_of_a_key_inside_another_key_is_not_told():
+    redactor = Redactor(["abcdefgh", "ghijklmnop"])
+    assert redactor.feed("abcdefgh") + redactor.feed("i") + redactor.finish() == f"{REDACTED}i"
+
+
+def test_a_key_that_no_encoding_can_carry_breaks_nothing():
+    key = "sk-loopback-\udcff\ud800"
+    assert redact(f"<{key}>", [key]) == f"<{REDACTED}>"
+
+
+@given(
+    keys=st.lists(st.text(alphabet="ab", min_size=8, max_size=11), max_size=3),
+    text=st.text(alphabet="abc", max_size=60),
+    cuts=st.lists(st.integers(0, 60), max_size=6),
+)
+def test_pieces_are_redacted_as_the_whole_is(keys: list[str], text: str, cuts: list[int]):
+    places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    redactor = Redactor(keys)
+    told = "".join(redactor.feed(text[a:b]) for a, b in itertools.pairwise(places))
+    assert told + redactor.finish() == redact(text, keys)
+    assert not any(key in told for key in keys)
+
+
 @given(
     before=st.text(alphabet="secr-tx ", max_size=12),
     after=st.text(alphabet="secr-tx ", max_size=12),

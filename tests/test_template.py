@@ -38,6 +38,8 @@ def test_any_prompt_is_one_argument_unchanged(prompt: str):
         ("{command} -m {model} run", None, ("tool", "run")),
         ("{command} --model={model} run", None, ("tool", "run")),
         ("{command} {model} run", None, ("tool", "run")),
+        ("{command} --sandbox --model={model}", None, ("tool", "--sandbox")),
+        ("{command} --sandbox x/{model} run", None, ("tool", "--sandbox", "run")),
         ("{command} --dir {tmpdir}/x", None, ("tool", "--dir", "/t/x")),
         ("'{command}' '' {{literal}}", None, ("tool", "", "{literal}")),
     ],
@@ -68,6 +70,10 @@ def test_a_model_that_looks_like_an_option_is_refused():
         ("tool {prompt!r}", "unknown placeholder"),
         ("tool -f{files}", "must stand alone"),
         ("", "expected a command"),
+        ("{prompt} now", '"{prompt}" cannot be the program.*{command}'),
+        ("/usr/bin/{prompt}", '"{prompt}" cannot be the program'),
+        ("{files}", '"{files}" cannot be the program'),
+        ("{command}-{model} x", '"{model}" cannot be the program'),
     ],
 )
 def test_a_wrong_template_says_what_is_wrong(template: str, message: str):
@@ -82,6 +88,19 @@ def test_an_argument_of_128_kib_is_refused_before_anything_starts():
         fill("tool {prompt}", longest + "x")
     with pytest.raises(PromptTooLargeError):
         fill("tool {prompt}", "é" * (MAX_ARGUMENT_BYTES // 2 + 1))
+
+
+@pytest.mark.parametrize(
+    ("template", "values"),
+    [
+        ("tool {prompt}", {"prompt": "a\ud800"}),
+        ("tool -m {model}", {"model": "b\ud800"}),
+        (SEED, {"files": ["\ud800"]}),
+    ],
+)
+def test_half_a_character_is_refused(template: str, values: dict[str, str]):
+    with pytest.raises(InvalidCallError, match="lone surrogate at position 1, .*errors='replace'"):
+        fill(template, **values)
 
 
 def test_a_nul_is_refused():

@@ -201,7 +201,8 @@ class ServiceConfig:
     command_template: The arguments, split once as a shell would and filled in per element, never
         run by a shell. Placeholders: ``{command}``, ``{prompt}``, ``{files}``, ``{model}``,
         ``{tmpdir}``. Without ``{prompt}`` the prompt goes in on standard input. An element with
-        ``{model}`` falls away, with the option before it, where no model is chosen.
+        ``{model}`` falls away where no model is chosen; where it is ``{model}`` alone, the option
+        before it does too.
     auth_check_cmd: Command whose exit status 0 means logged in. Empty: the variable is looked at.
     default_model: Model for calls that name none. Empty: the tool's own choice.
     max_context: Tokens that fit into the model.

@@ -16,6 +16,9 @@ PLACEHOLDERS: Final = ("command", "prompt", "files", "model", "tmpdir")
 CHECK_PLACEHOLDERS: Final = ("command",)
 """What the commands of a health check may contain in braces."""
 
+_OF_THE_CALL: Final = ("prompt", "files", "model")
+"""Placeholders whose text comes with each call, and from whoever wrote the prompt."""
+
 MAX_ARGUMENT_BYTES: Final = 128 * 1024 - 1
 """Longest argument that Linux executes: MAX_ARG_STRLEN without the closing NUL."""
 
@@ -44,7 +47,8 @@ class CommandTemplate:
     ) -> "CommandTemplate":
         """Split *template* as a shell would, once.
 
-        Raises ConfigError for unbalanced quotes or braces and for unknown placeholders.
+        Raises ConfigError for unbalanced quotes or braces, for unknown placeholders, and where
+        the program would be chosen by what is asked rather than by the configuration.
         """
         try:
             words = shlex.split(template)
@@ -52,7 +56,13 @@ class CommandTemplate:
             raise ConfigError((f"{str(error).lower()} in {template!r}",)) from None
         if not words:
             raise ConfigError(("expected a command, got nothing",))
-        return cls(tuple(_pieces(word, placeholders) for word in words), file_args)
+        elements = tuple(_pieces(word, placeholders) for word in words)
+        for _, name in elements[0]:
+            if name in _OF_THE_CALL:
+                raise ConfigError(
+                    (f'"{{{name}}}" cannot be the program; begin with "{{command}}"',)
+                )
+        return cls(elements, file_args)
 
     @property
     def takes_prompt(self) -> bool:
@@ -81,7 +91,8 @@ class CommandTemplate:
     ) -> tuple[str, ...]:
         """The arguments of one run; whatever *prompt* contains, it stays one argument.
 
-        An element with ``{model}`` falls away, with the option before it, where *model* is None.
+        An element with ``{model}`` falls away where *model* is None; where it is ``{model}``
+        alone, the option before it does too.
         Raises InvalidCallError if a value would be read as an option or cannot be an argument,
         PromptTooLargeError if an argument would be longer than the system takes.
         """
@@ -92,7 +103,8 @@ class CommandTemplate:
             if "files" in names:
                 argv.extend(self._file_arguments(files))
             elif "model" in names and not model:
-                if len(argv) > 1 and argv[-1].startswith("-"):
+                alone = pieces == (("", "model"),)
+                if alone and len(argv) > 1 and argv[-1].startswith("-"):
                     argv.pop()
             else:
                 argument = "".join(text + (values[name] if name else "") for text, name in pieces)
@@ -159,7 +171,14 @@ def _check_argument(service: str, argument: str) -> None:
             "a NUL character cannot be part of an argument; remove it, or give the prompt by "
             "standard input (a command_template without {prompt})",
         )
-    size = len(argument.encode("utf-8", "surrogateescape"))
+    try:
+        size = len(argument.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError as error:
+        raise InvalidCallError(
+            service,
+            f"an argument has a lone surrogate at position {error.start}, which no encoding can "
+            "carry; decode its source with errors='replace'",
+        ) from None
     if size > MAX_ARGUMENT_BYTES:
         raise PromptTooLargeError(
             service,

@@ -33,6 +33,12 @@ def at(*moment: int, zone: str = "UTC") -> float:
         ("2 days", 2 * DAY),
         ("1 hour, 5 minutes and 3 seconds", 3903.0),
         ("3 Hours", 10_800.0),
+        ("1 week", 7 * DAY),
+        ("1w", 7 * DAY),
+        ("1,800", 1800.0),
+        ("1,800.5 seconds", 1800.5),
+        ("1,8", None),
+        ("2 weeks", None),  # longer than any window
         ("9 months", None),
         ("soon", None),
         ("", None),
@@ -43,6 +49,8 @@ def at(*moment: int, zone: str = "UTC") -> float:
         (-1, None),
         (float("nan"), None),
         (9 * DAY, None),
+        (10**400, None),
+        (-(10**400), None),
     ],
 )
 def test_lengths_of_time(value: object, seconds: float | None):
@@ -60,6 +68,9 @@ def test_lengths_of_time(value: object, seconds: float | None):
         (NOW - 500, NOW - 500),  # already past: told as it is
         ("2026-04-23T16:00:00Z", at(2026, 4, 23, 16)),
         ("2026-04-23T16:00:00.5+02:00", at(2026, 4, 23, 14) + 0.5),
+        ("2026-04-23 16:00:00 UTC", at(2026, 4, 23, 16)),
+        ("2026-04-23 16:00:00 (Asia/Tokyo)", at(2026, 4, 23, 16, zone="Asia/Tokyo")),
+        ("2026-04-23 16:00:00 (Atlantis/Capital)", None),
         ("Thu, 23 Apr 2026 16:00:00 GMT", at(2026, 4, 23, 16)),
         ("5:25pm (UTC)", at(2026, 4, 22, 17, 25)),
         ("7pm (Asia/Tokyo)", at(2026, 4, 23, 19, zone="Asia/Tokyo")),
@@ -81,6 +92,9 @@ def test_lengths_of_time(value: object, seconds: float | None):
         ("tomorrow", None),
         ("2027-04-23T16:00:00Z", None),  # a year away: a misreading
         (True, None),
+        (10**400, None),
+        (-(10**400), None),
+        (float("inf"), None),
     ],
 )
 def test_points_in_time(value: object, moment: float | None):
@@ -109,6 +123,16 @@ def test_clock_times_on_the_days_on_which_clocks_change(day: tuple[int, int, int
         ("Please try again in 20s.", 20.0, None),
         ("Rate limit reached, wait 30 seconds", 30.0, None),
         ("retry-after: 7", 7.0, None),
+        ("'retry-after': '7',", 7.0, None),
+        ("retry-after: 7\nx-request-id: 12", 7.0, None),
+        ("please retry after 60.", 60.0, None),
+        ("usage limit reached, try again in 1 week", 7 * DAY, None),
+        ("reset after 1,800 seconds", 1800.0, None),
+        ("retry after 1,800", 1800.0, None),
+        ("Retry-After: 2026-04-23T00:00:00Z", None, at(2026, 4, 23)),
+        ("retry-after: Thu, 23 Apr 2026 07:28:00 GMT", None, at(2026, 4, 23, 7, 28)),
+        ("resets at: 2026-04-23 00:00:00 UTC", None, at(2026, 4, 23)),
+        ('"resets_at": 1776900000', None, 1_776_900_000.0),
         ('"retryDelay": "22s"', None, None),
         ("You've hit your limit · resets 5:25pm (UTC)", None, at(2026, 4, 22, 17, 25)),
         ("limit reached|1776900000", None, 1_776_900_000.0),
@@ -121,6 +145,15 @@ def test_clock_times_on_the_days_on_which_clocks_change(day: tuple[int, int, int
         ("resets in 2h", 7200.0, None),
         ("please try again after 5 pm (UTC)", None, at(2026, 4, 22, 17)),
         ("after retry 3 of 5", None, None),
+        ("resets in 1 month", None, None),
+        ("retry in 2 business days", None, None),
+        ("retry after 10/12/2026", None, None),
+        ("retry after 10.12.2026", None, None),
+        ("retry in 30-60 seconds", None, None),
+        ("retry in 30 - 60 seconds", None, None),
+        ("retry after 10 000 seconds", None, None),
+        ("retry after 3 attempts", None, None),
+        ("retry-after: 00:05:00", None, None),
         ("the server is busy", None, None),
     ],
 )
@@ -142,6 +175,11 @@ def test_values_where_a_preset_points_may_be_numbers_or_words():
     assert read_waiting(3, None, NOW).retry_after == 3.0
     assert read_waiting("try again in 4s", None, NOW).retry_after == 4.0
     assert read_waiting(None, NOW + 5, NOW).until == NOW + 5
+    date = "Wed, 22 Apr 2026 13:00:00 GMT"
+    assert read_waiting(date, None, NOW).until == at(2026, 4, 22, 13)
+    assert read_waiting("2026-04-22T13:00:00Z", None, NOW).until == at(2026, 4, 22, 13)
+    assert not read_waiting("00:05:00", None, NOW)
+    assert read_waiting(date, NOW + 5, NOW).until == NOW + 5
     assert read_waiting(None, "it resets 5:25pm (UTC)", NOW).until == at(2026, 4, 22, 17, 25)
     assert not read_waiting(None, None, NOW)
     assert not read_waiting({"a": 1}, ["b"], NOW)
@@ -152,6 +190,7 @@ JUNK = st.one_of(
     st.text("0123456789:.-+TZapm ()hsd,Apr|", max_size=40),
     st.floats(),
     st.integers(),
+    st.integers(10**300, 10**400),
     st.booleans(),
     st.none(),
     st.lists(st.integers()),

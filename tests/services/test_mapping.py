@@ -131,6 +131,7 @@ def test_every_problem_is_reported_at_once_with_its_path():
         ("command_template", "x {promt}", 'unknown placeholder "{promt}"'),
         ("command_template", "x 'y", "no closing quotation"),
         ("command_template", "", "command_template: expected a command, got nothing"),
+        ("command_template", "{prompt} x", 'command_template: "{prompt}" cannot be the program'),
         ("health_check_cmd", "x {prompt}", 'health_check_cmd: unknown placeholder "{prompt}"'),
         ("file_args", ["-f"], 'file_args: expected an element with "{file}" in it'),
         ("env", {"A=B": "x"}, 'env: "A=B" cannot be the name'),

@@ -28,6 +28,31 @@ _STATUSES: Final[Mapping[int, FailureKind]] = {
     529: FailureKind.OVERLOADED,
 }
 
+_NAMED: Final = (
+    r"(?:http\w{0,20}(?:/\d(?:\.\d)?)?|api|status|rejected|refused|denied"
+    r"|(?:status|error|response|http)[ _-]?code|(?<![a-z])code"
+    r"|(?<!key)(?<!index)(?<!value)(?<!assertion)error"  # these of Python show any value
+    r"|(?:server|service|api|endpoint|gateway|provider|request|attempt \d{1,3})"
+    r" (?:returned|answered|replied|responded|failed)(?: with)?)[^\w\n]{0,6}"
+)
+_NOT_COUNTED: Final = (
+    r"(?![\w%]|[.,:/]\d|[ ]?/[ ]?\d|[ ]?(?:m?s|sec\w*|min\w*|hours?|[kmg]i?b|bytes|characters"
+    r"|tokens|lines|rows|items|files|tests|records|entries|times|errors|of|out)\b)"
+)
+_GOES_ON: Final = r"(?:[\])]|:[ ]|[ ][-\u2013\u2014][ ]|[ ](?:re)?try|\W*\Z)"
+_IS_CALLED: Final = r"[ ](?:(?:client|server)[ ])?(?:error|response|status)\b"
+
+
+def _status(numbers: str) -> str:
+    """Pattern of an HTTP status; a number alone may be that of a line, or count anything.
+
+    So something names it ("Error code: 429", "HTTP/1.1 503", "a 429 response"), or it begins all
+    that is said and a message follows ("429: slow down") or nothing.
+    """
+    named = rf"{_NAMED}{numbers}{_NOT_COUNTED}|\b{numbers}{_IS_CALLED}"
+    return rf"{named}|\A[^\w>]*{numbers}{_GOES_ON}"
+
+
 _GENERAL: Final[Mapping[FailureKind, tuple[str, ...]]] = {
     FailureKind.QUOTA_EXHAUSTED: (
         r"exhausted your (?:daily )?(?:quota|capacity)",
@@ -37,17 +62,19 @@ _GENERAL: Final[Mapping[FailureKind, tuple[str, ...]]] = {
         r"insufficient_quota",
         r"quota exceeded\. check your plan",
         r"free (?:daily|allocated) quota",
-        r"per ?day",
+        r"(?:exceeded|exhausted|reached|quotaid).{0,80}per[ -]?day",
+        r"per[ -]?day.{0,30}(?:exceeded|exhausted|reached)",
+        r"\d (?:[a-z]+ ){0,2}(?:requests|tokens|messages|prompts|calls) per day",
     ),
     FailureKind.CREDIT: (
         r"credit balance",
         r"insufficient (?:balance|credits?|funds)",
         r"payment required",
         r"billing (?:hard )?limit",
-        r"\b402\b",
+        _status("402"),
     ),
     FailureKind.RATE_LIMITED: (
-        r"\b429\b",
+        _status("429"),
         r"rate.?limit",
         r"resource_exhausted",
         r"too many requests",
@@ -61,7 +88,8 @@ _GENERAL: Final[Mapping[FailureKind, tuple[str, ...]]] = {
         r"unauthori[sz]ed",
         r"authentication",
         r"missing environment variable",
-        r"\b40[13]\b",
+        r"403 forbidden",
+        _status("40[13]"),
     ),
     FailureKind.CONTEXT_TOO_LONG: (
         r"prompt (?:is|as) too long",
@@ -80,7 +108,7 @@ _GENERAL: Final[Mapping[FailureKind, tuple[str, ...]]] = {
         r"at capacity",
         r"high demand",
         r"\bunavailable\b",
-        r"\b5(?:03|29)\b",
+        _status("5(?:03|29)"),
     ),
     FailureKind.NETWORK: (
         r"econn(?:refused|reset|aborted)|enotfound|etimedout|eai_again",
@@ -96,7 +124,8 @@ _GENERAL: Final[Mapping[FailureKind, tuple[str, ...]]] = {
         r"internal (?:server )?error",
         r"server had an error",
         r"bad gateway",
-        r"\b50[0-24-9]\b",
+        r"gateway time-?out",
+        _status("50[0-24-9]"),
     ),
 }
 """The usual wordings of the field, in the order asked."""

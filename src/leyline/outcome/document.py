@@ -11,6 +11,10 @@ from leyline.config import OutputFormat
 _MAX_CANDIDATES: Final = 32
 """Places in a noisy stream at which a document is tried; bounds the work on hostile output."""
 
+_MAX_BROKEN: Final = 10_000
+"""Lines that look like documents and are none, after which no more are tried: each costs as much as
+ten that do not look so, and a tool that writes so many is another than the preset describes."""
+
 _MAX_NOISY: Final = 4 * 2**20
 """Characters at the end of a noisy stream that are searched for a document."""
 
@@ -79,13 +83,16 @@ def _read_json(stdout: str) -> tuple[Any, bool]:
 def _read_lines(stdout: str) -> tuple[list[Any], bool]:
     """The lines that are JSON objects or lists; whole if the last one is."""
     lines: list[Any] = []
-    whole = True
-    for line in stdout.split("\n"):
-        if line.strip():
-            value = parse_json(line)
-            whole = isinstance(value, dict | list)
-            if whole:
-                lines.append(value)
+    whole, broken = True, 0
+    for line in filter(None, map(str.strip, stdout.split("\n"))):
+        value = parse_line(line)
+        whole = value is not None
+        if whole:
+            lines.append(value)
+        elif _is_closed(line):
+            broken += 1
+            if broken == _MAX_BROKEN:
+                break
     return lines, whole
 
 
@@ -112,6 +119,16 @@ def _line_start(text: str, bracket: str, end: int) -> int:
     if found >= 0:
         return found + 1
     return 0 if end > 0 and text.startswith(bracket) else -1
+
+
+def parse_line(line: str) -> Any:
+    """The JSON object or list that *line* is; None if it is none, which mostly costs little."""
+    line = line.strip()
+    return parse_json(line) if _is_closed(line) else None
+
+
+def _is_closed(line: str) -> bool:
+    return line[:1] + line[-1:] in ("{}", "[]")
 
 
 def parse_json(text: str) -> Any:

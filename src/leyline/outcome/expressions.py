@@ -1,12 +1,15 @@
 """A preset's JMESPath expressions, compiled once and asked without surprises."""
 
-import math
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Final, Protocol, TypeGuard
 
 from attrs import asdict, frozen
 
 from leyline.config import OutputConfig
+
+_MOST: Final = 10**9
+"""Tokens, requests or dollars above which no prompt can come: such a number is a misreading or a
+lie, and to charge it would close the quota for all that follows."""
 
 
 class _Compiled(Protocol):
@@ -68,11 +71,11 @@ class Expressions:
         return _text(self.value(name, root))
 
     def number(self, name: str, root: Mapping[str, Any]) -> float | None:
-        """A number that is not negative, also if it is written as text."""
+        """A number from 0 to a billion, also if it is written as text."""
         return _number(self.value(name, root))
 
     def count(self, name: str, root: Mapping[str, Any]) -> int | None:
-        """A whole number that is not negative."""
+        """A whole number from 0 to a billion."""
         number = self.number(name, root)
         return None if number is None else int(number)
 
@@ -103,4 +106,4 @@ def _number(value: Any) -> float | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) and number >= 0 else None
+    return number if 0 <= number <= _MOST else None

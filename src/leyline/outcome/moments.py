@@ -42,14 +42,20 @@ _CLOCK: Final = (
     r"(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.? \d{1,2}(?:st|nd|rd|th)?"
     r"(?:,? \d{4})?(?:,| at|, at)? )?"
     r"(?:\d{1,2}:\d{2}(?::\d{2})? ?(?:[ap]\.?m\.?)?|\d{1,2} ?[ap]\.?m\.?)"
-    r"(?: ?\([A-Za-z][A-Za-z0-9_+/-]{0,40}\)| (?:UTC|GMT|[PMCE][SD]?T)\b)?"
 )
+_ZONE: Final = r"(?: ?\([A-Za-z][A-Za-z0-9_+/-]{0,40}\)| (?:UTC|GMT|[PMCE][SD]?T)\b)?"
 _RFC_3339: Final = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:?\d{2})?"
 _HTTP_DATE: Final = r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT"
 
-MOMENT: Final = rf"(?:{_RFC_3339}|{_HTTP_DATE}|{_CLOCK}|\d{{10}}(?:\d{{3}})?\b)"
+DATE: Final = rf"(?:{_RFC_3339}{_ZONE}|{_HTTP_DATE})"
+"""Regular expression of a point in time that names its day; for use without regard to case."""
+
+MOMENT: Final = rf"(?:{DATE}|{_CLOCK}{_ZONE}|\d{{10}}(?:\d{{3}})?\b)"
 """Regular expression of a point in time; for use without regard to case."""
 
+_DATED: Final = re.compile(
+    rf"(?P<moment>{_RFC_3339})(?: ?\(?(?P<zone>[A-Za-z][A-Za-z0-9_+/-]*)\)?)?", re.IGNORECASE
+)
 _PARTS: Final = re.compile(
     r"(?:(?P<month>[a-z]{3})[a-z]*\.? (?P<day>\d{1,2})(?:st|nd|rd|th)?(?:,? (?P<year>\d{4}))?"
     r"(?:,| at|, at)? )?"
@@ -73,7 +79,7 @@ def _parse(value: Any, now: float, local: tzinfo | None) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return _epoch(float(value), now)
+        return _epoch(value, now)
     if not isinstance(value, str):
         return None
     text = " ".join(value.split())
@@ -86,20 +92,28 @@ def _parse(value: Any, now: float, local: tzinfo | None) -> float | None:
 
 
 def _epoch(number: float, now: float) -> float | None:
+    if number > (now + LONGEST) * 1000:
+        return None  # and perhaps an integer too large for a float
     if number >= _EARLIEST * 1000:
         return number / 1000
     if number >= _EARLIEST:
-        return number
+        return float(number)
     seconds = parse_duration(number)
     return None if seconds is None else now + seconds
 
 
 def _rfc_3339(text: str, local: tzinfo | None) -> float | None:
-    if not re.fullmatch(_RFC_3339, text):
+    parts = _DATED.fullmatch(text)
+    if parts is None:
         return None
+    zone = local
+    if parts["zone"]:
+        zone = _zone(parts["zone"])
+        if zone is None:
+            return None
     try:
-        return _timestamp(datetime.fromisoformat(text), local)
-    except ValueError:
+        return _timestamp(datetime.fromisoformat(parts["moment"]), zone)
+    except (ValueError, OverflowError, OSError):
         return None
 
 

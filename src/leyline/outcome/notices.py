@@ -81,5 +81,6 @@ class RetryWatch:
             return None
         found: Failure | None = None
         for line in self._lines[stream].feed(data):
-            found = self._notices.read(stream, redact(line, self._secrets), now) or found
+            if self._notices.read(stream, line, now):  # most lines are none, and cost little
+                found = self._notices.read(stream, redact(line, self._secrets), now) or found
         return found

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from leyline.config import OutputFormat, ServiceConfig
-from leyline.outcome.document import parse_json
+from leyline.outcome.document import parse_line
 from leyline.outcome.expressions import Expressions
 from leyline.outcome.lines import Lines
 from leyline.plain import is_mapping
@@ -28,12 +28,12 @@ class StreamReader:
 
     def feed(self, data: bytes) -> list[str]:
         """The pieces of text that *data*, cut anywhere, completes; none is empty."""
-        pieces = map(self._redactor.feed, self._source.feed(data))
+        pieces = map(self._redactor.feed, filter(None, self._source.feed(data)))
         return [piece for piece in pieces if piece]
 
     def finish(self) -> list[str]:
         """The last pieces, when all output has been fed."""
-        pieces = [self._redactor.feed(piece) for piece in self._source.finish()]
+        pieces = map(self._redactor.feed, filter(None, self._source.finish()))
         return [piece for piece in (*pieces, self._redactor.finish()) if piece]
 
 
@@ -62,7 +62,7 @@ class _Documents:
         return [self._piece(self._lines.finish())]
 
     def _piece(self, line: str) -> str:
-        document = parse_json(line)
+        document = parse_line(line)
         return self._expressions.text("text", document) if is_mapping(document) else ""
 
 
@@ -71,7 +71,7 @@ class _Text:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._held = ""
+        self._held: list[str] = []  # white space, until it is known whether more follows
 
     def feed(self, data: bytes) -> list[str]:
         return [self._tell(self._decoder.decode(data))]
@@ -80,9 +80,12 @@ class _Text:
         return [self._tell(self._decoder.decode(b"", final=True))]
 
     def _tell(self, text: str) -> str:
-        text = self._held + text
-        told = text.rstrip()
-        self._held = text[len(told) :]
+        said = text.rstrip()
+        if not said:
+            self._held.append(text)
+            return ""
+        told = "".join([*self._held, said])
+        self._held = [text[len(said) :]]
         return told
 
 
