@@ -111,11 +111,11 @@ class LosesWrites(Sound):
         "test_fifty_tasks_that_settle_and_refund_leave_an_exact_balance",
     )
 
-    async def book(self, account, booking, limits, weight, *, max_delay):
+    async def book(self, account, booking, limits, weight, **options):
         state = Account.load(self._accounts[account].dump())
         await checkpoint()
         now, wall = self._clock.monotonic(), self._clock.wall()
-        outcome = state.book(booking, limits, weight, now=now, wall=wall, max_delay=max_delay)
+        outcome = state.book(booking, limits, weight, now=now, wall=wall, **options)
         self._accounts[account] = state
         return outcome
 

@@ -1,12 +1,14 @@
 """Ledgers that each break one promise about bookings, and the tests that have to see it."""
 
+import math
+
 from anyio.lowlevel import checkpoint
 from attrs import evolve
 
 from leyline.clock import Clock
 from leyline.limits import Limit, Measure
 from leyline.quota import Booked, Refused
-from leyline.quota.windows import SlidingLog
+from leyline.quota.windows import SlidingLog, slack
 from tests.testing.sound_ledger import Accounts, Sound
 
 
@@ -42,8 +44,8 @@ class BooksWhatItRefuses(Sound):
 
     caught_by = ("test_what_is_refused_is_not_booked",)
 
-    async def book(self, account, booking, limits, weight, *, max_delay):
-        outcome = await super().book(account, booking, limits, weight, max_delay=max_delay)
+    async def book(self, account, booking, limits, weight, **options):
+        outcome = await super().book(account, booking, limits, weight, **options)
         if isinstance(outcome, Refused):
             await super().book(account, booking, limits, weight, max_delay=600.0)
         return outcome
@@ -54,10 +56,10 @@ class NeedsALimit(Sound):
 
     caught_by = ("test_a_quota_without_limits_lets_everything_start",)
 
-    async def book(self, account, booking, limits, weight, *, max_delay):
+    async def book(self, account, booking, limits, weight, **options):
         if not limits:
             return Refused(delay=0.0, limit="none")
-        return await super().book(account, booking, limits, weight, max_delay=max_delay)
+        return await super().book(account, booking, limits, weight, **options)
 
 
 class BooksInPart(Sound):
@@ -65,8 +67,8 @@ class BooksInPart(Sound):
 
     caught_by = ("test_all_limits_are_booked_together_or_none",)
 
-    async def book(self, account, booking, limits, weight, *, max_delay):
-        outcome = await super().book(account, booking, limits, weight, max_delay=max_delay)
+    async def book(self, account, booking, limits, weight, **options):
+        outcome = await super().book(account, booking, limits, weight, **options)
         if isinstance(outcome, Refused):
             await super().book(account, f"{booking}-1", limits[:1], weight, max_delay=0.0)
         return outcome
@@ -77,12 +79,12 @@ class BooksOneAfterAnother(Sound):
 
     caught_by = ("test_a_cancelled_booking_is_never_half_done",)
 
-    async def book(self, account, booking, limits, weight, *, max_delay):
-        if len(limits) == 2 and max_delay == 0.0:
+    async def book(self, account, booking, limits, weight, **options):
+        if len(limits) == 2 and options["max_delay"] == 0.0:
             await super().book(account, f"{booking}-1", limits[:1], weight, max_delay=0.0)
             await checkpoint()
             await super().refund(account, f"{booking}-1")
-        return await super().book(account, booking, limits, weight, max_delay=max_delay)
+        return await super().book(account, booking, limits, weight, **options)
 
 
 class LetsSmallOnesPass(Sound):
@@ -90,80 +92,13 @@ class LetsSmallOnesPass(Sound):
 
     caught_by = ("test_a_small_one_does_not_overtake_a_large_one_that_waits",)
 
-    async def book(self, account, booking, limits, weight, *, max_delay):
+    async def book(self, account, booking, limits, weight, **options):
         state = self._accounts[account]
         if weight.requests == 1:
             state.last = float("-inf")
             if any(limit.share > 1 for limit in (await super().status(account, limits)).limits):
                 return Booked(delay=0.0)
-        return await super().book(account, booking, limits, weight, max_delay=max_delay)
-
-
-class AlwaysConfirms(Sound):
-    """Lets start whoever asks."""
-
-    caught_by = (
-        "test_a_start_that_comes_early_has_to_wait_for_its_moment",
-        "test_a_start_that_comes_late_counts_from_when_it_comes",
-        "test_a_start_that_the_store_has_lost_is_booked_again",
-        "test_a_booked_start_is_put_off_when_the_service_closes",
-    )
-
-    async def confirm(self, account, booking, limits, weight):
-        return Booked(delay=0.0)
-
-
-class BooksTwice(Sound):
-    """Counts a start when it is booked, and when it is confirmed."""
-
-    caught_by = ("test_a_start_whose_moment_has_come_is_confirmed",)
-
-    async def confirm(self, account, booking, limits, weight):
-        confirmed = await super().confirm(account, booking, limits, weight)
-        if confirmed.delay == 0.0:
-            await super().book(account, f"{booking}-2", limits, weight, max_delay=0.0)
-        return confirmed
-
-
-class NeverAdvances(Sound):
-    """Keeps a booked moment though an earlier one was given back."""
-
-    caught_by = ("test_a_start_moves_into_room_that_was_freed",)
-
-    async def confirm(self, account, booking, limits, weight):
-        state, now = self._accounts[account], self._clock.monotonic()
-        held = state.bookings.get(booking)
-        if held is not None and held.at > now and self._clock.wall() > state.closed_until:
-            return Booked(delay=held.at - now)
-        return await super().confirm(account, booking, limits, weight)
-
-
-class SendsLateOnesToTheBack(Sound):
-    """Lets those who were held up wait behind all who came meanwhile."""
-
-    caught_by = ("test_a_start_that_comes_late_keeps_its_place",)
-
-    async def confirm(self, account, booking, limits, weight):
-        held = self._accounts[account].bookings.get(booking)
-        if held is not None and held.at < self._clock.monotonic() - 1.0:
-            await super().refund(account, booking)
-        return await super().confirm(account, booking, limits, weight)
-
-
-class JumpsTheQueue(Sound):
-    """Books anew whoever confirms early, as if nobody stood in front."""
-
-    caught_by = ("test_room_that_was_freed_is_no_way_past_those_in_front",)
-
-    async def confirm(self, account, booking, limits, weight):
-        state = self._accounts[account]
-        held = state.bookings.get(booking)
-        if held is not None and held.at > self._clock.monotonic():
-            await super().refund(account, booking)
-            if any(limit.share > 1 for limit in (await super().status(account, limits)).limits):
-                return Booked(delay=0.0)
-            await super().book(account, booking, limits, weight, max_delay=600.0)
-        return await super().confirm(account, booking, limits, weight)
+        return await super().book(account, booking, limits, weight, **options)
 
 
 class CountsByTheWallClock(Sound):
@@ -181,9 +116,9 @@ class Other(Sound):
     def read(self, limit: Limit) -> Limit:
         raise NotImplementedError
 
-    async def book(self, account, booking, limits, weight, *, max_delay):
+    async def book(self, account, booking, limits, weight, **options):
         limits = [self.read(limit) for limit in limits]
-        return await super().book(account, booking, limits, weight, max_delay=max_delay)
+        return await super().book(account, booking, limits, weight, **options)
 
     async def status(self, account, limits):
         return await super().status(account, [self.read(limit) for limit in limits])
@@ -217,6 +152,15 @@ class CountsOneKindOfToken(Other):
         return evolve(limit, measure=Measure.INPUT_TOKENS) if only else limit
 
 
+class CountsToTheSecond(Sound):
+    """Starts exactly when it says, and thinks that everybody does."""
+
+    caught_by = ("test_a_start_may_come_a_little_after_its_moment",)
+
+    def until(self: SlidingLog, k: int) -> float:
+        return k * self.width + self.span - slack(self.span)
+
+
 class CountsWhoWaits(Sound):
     """Shows more starts than the limit allows, though they are yet to come."""
 
@@ -228,13 +172,76 @@ class CountsWhoWaits(Sound):
         return evolve(status, limits=tuple(counted))
 
 
+class WaitsForEver(Sound):
+    """Does not see that a moment has come."""
+
+    caught_by = ("test_what_was_booked_for_later_is_used_once_its_moment_has_come",)
+    _late = False
+
+    async def book(self, account, booking, limits, weight, **options):
+        outcome = await super().book(account, booking, limits, weight, **options)
+        self._late = outcome.delay > 0
+        return outcome
+
+    async def status(self, account, limits):
+        status = await super().status(account, limits)
+        if not self._late:
+            return status
+        waits = (evolve(one, used=one.used + one.waiting - 1, waiting=1) for one in status.limits)
+        return evolve(status, limits=tuple(waits))
+
+
+class ForgetsWhoWaits(Sound):
+    """A limit is full, and no more than that."""
+
+    caught_by = ("test_who_waits_fills_a_limit_as_well",)
+
+    async def book(self, account, booking, limits, weight, **options):
+        outcome = await super().book(account, booking, limits, weight, **options)
+        full = isinstance(outcome, Booked) and outcome.share > 1.0
+        return evolve(outcome, share=1.0) if full else outcome
+
+
+class NamesTheFirstLimit(Sound):
+    """Whichever is the fullest."""
+
+    caught_by = ("test_a_booking_names_the_fullest_limit",)
+
+    async def book(self, account, booking, limits, weight, **options):
+        outcome = await super().book(account, booking, limits, weight, **options)
+        named = isinstance(outcome, Booked) and limits
+        return evolve(outcome, fullest=limits[0].name) if named else outcome
+
+
+class TakesADryRunForAnother(Sound):
+    """Knows no other."""
+
+    caught_by = (
+        "test_a_dry_run_starts_at_once_and_counts",
+        "test_a_dry_run_that_never_fits_is_counted_too",
+    )
+
+    async def book(self, account, booking, limits, weight, *, max_delay, dry_run=False):
+        return await super().book(account, booking, limits, weight, max_delay=max_delay)
+
+
+class BooksADryRunForLater(Sound):
+    """Counts it where it would have started."""
+
+    caught_by = ("test_a_dry_run_starts_at_once_and_counts",)
+
+    async def book(self, account, booking, limits, weight, *, max_delay, dry_run=False):
+        longest = math.inf if dry_run else max_delay
+        return await super().book(account, booking, limits, weight, max_delay=longest)
+
+
 class SaysNothingOfTheShare(Sound):
     """Nobody is told that a level has changed."""
 
     caught_by = ("test_a_booking_says_how_full_the_fullest_limit_is",)
 
-    async def book(self, account, booking, limits, weight, *, max_delay):
-        outcome = await super().book(account, booking, limits, weight, max_delay=max_delay)
+    async def book(self, account, booking, limits, weight, **options):
+        outcome = await super().book(account, booking, limits, weight, **options)
         return evolve(outcome, share=0.0) if isinstance(outcome, Booked) else outcome
 
 
@@ -243,8 +250,8 @@ class PromisesTheImpossible(Sound):
 
     caught_by = ("test_what_never_fits_is_refused_for_ever",)
 
-    async def book(self, account, booking, limits, weight, *, max_delay):
-        outcome = await super().book(account, booking, limits, weight, max_delay=max_delay)
+    async def book(self, account, booking, limits, weight, **options):
+        outcome = await super().book(account, booking, limits, weight, **options)
         if isinstance(outcome, Refused) and outcome.delay == float("inf"):
             return evolve(outcome, delay=600.0)
         return outcome

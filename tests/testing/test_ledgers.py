@@ -10,14 +10,14 @@ import pytest
 
 import leyline
 from leyline.testing.ledgers import UnsharedLedgerConformance
-from tests.testing import broken_balances, broken_bookings
+from tests.testing import broken_balances, broken_bookings, broken_confirmations
 from tests.testing.sound_ledger import Sound
 
 ROOT = Path(__file__).parents[2]
 
 BROKEN = [
     kind
-    for module in (broken_bookings, broken_balances)
+    for module in (broken_bookings, broken_confirmations, broken_balances)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Sound) and kind.caught_by
 ]

@@ -111,6 +111,46 @@ async def test_what_it_writes_as_it_is_is_read_by_the_general_rules(registry: Se
     assert (await registry.execute("tool", "x")).stdout == "plain"
 
 
+async def test_what_is_to_be_filled_in_elsewhere_is_said_as_it_stands(registry: ServiceRegistry):
+    registry.register("tool", ScriptedTool(text="{tmpdir} {model}").config())
+    assert (await registry.execute("tool", "x")).text == "{tmpdir} {model}"
+
+
+@pytest.mark.parametrize("length", [140_000, 3_000_000])
+async def test_its_script_may_be_of_any_length(registry: ServiceRegistry, length: int):
+    text = "{tmpdir} é" + "x" * length
+    registry.register("tool", ScriptedTool(text=text, stderr="y" * length).config())
+    result = await registry.execute("tool", "x")
+    assert (result.text == text, result.stderr == "y" * length) == (True, True)
+
+
+async def test_a_long_script_stands_in_the_folder_it_was_given(
+    registry: ServiceRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    tool = ScriptedTool(text="x" * 140_000, folder=Path())
+    registry.register("tool", tool.config())
+    assert len((await registry.execute("tool", "x", cwd="/")).text) == 140_000
+    assert [path.suffix for path in tmp_path.iterdir() if path.name != "runs.jsonl"] == [".json"]
+
+
+def test_a_long_script_without_a_folder_is_removed_at_the_end(tmp_path: Path):
+    program = """
+import os, sys
+from leyline.testing import ScriptedTool
+
+where = ScriptedTool(text="x" * 140_000).config().env["LEYLINE_SCRIPT"]
+if os.fork() == 0:
+    sys.exit()
+os.wait()
+print(os.path.getsize(where) > 140_000)
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    assert subprocess.check_output(command, env=environment, text=True) == "True\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_it_can_be_hard_to_stop(registry: ServiceRegistry, tmp_path: Path):
     tool = ScriptedTool(folder=tmp_path, latency=60.0, ignores_sigterm=True)
     registry.register("tool", tool.config(grace_seconds=0.3))

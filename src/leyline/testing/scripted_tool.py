@@ -11,9 +11,14 @@ assert (result.text, result.attempts) == ("Hello", 2)
 assert [run.prompt for run in tool.runs()] == ["Hello", "Hello"]
 """
 
+import atexit
 import json
+import os
+import shutil
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile, mkdtemp
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -31,6 +36,9 @@ from leyline.model import FailureKind
 from leyline.testing.scripted import RateLimit
 
 _PROGRAM: Final = Path(__file__).with_name("tool.py")
+
+_LONG: Final = 64 * 1024
+"""Bytes past which a script goes into a file: a variable of the environment takes 128 KiB."""
 
 _OUTPUT: Final = OutputConfig(
     format=OutputFormat.JSONL,
@@ -79,7 +87,8 @@ class ScriptedTool:
     ignores_sigterm: Whether it has to be killed.
     grandchildren: Processes that it starts, which keep its output open and live
         *grandchildren_live* seconds. grandchildren_detached: Each in a session of its own.
-    folder: Where its runs are written down, for ``runs``. None: nowhere.
+    folder: Where its runs are written down, for ``runs``; a long script stands there as well. None:
+        nowhere; a long script is then kept in a temporary file until this process ends.
     """
 
     latency: float = field(default=0.0, validator=ge(0))
@@ -103,7 +112,11 @@ class ScriptedTool:
             raise ValueError("failures and rate_limit need a folder, where the runs are counted")
 
     def config(self, name: str = "tool", **fields: Any) -> ServiceConfig:
-        """The service; *fields* are those of ``ServiceConfig``. Raises TypeError for others."""
+        """The service; *fields* are those of ``ServiceConfig``.
+
+        Raises TypeError for others, and OSError where a script of more than 64 KiB cannot be
+        written into its file.
+        """
         own: dict[str, Any] = {
             "command": sys.executable,
             # As a file, without what a site adds: half the time that a module takes to start.
@@ -117,7 +130,7 @@ class ScriptedTool:
                 "error_patterns": _PATTERNS,
             }
         own |= fields
-        own["env"] = {**own.get("env", {}), "LEYLINE_SCRIPT": self._script()}
+        own["env"] = {**own.get("env", {}), "LEYLINE_SCRIPT": self._given()}
         return ServiceConfig(name, **own)
 
     def runs(self) -> list[ToolRun]:
@@ -127,6 +140,13 @@ class ScriptedTool:
         path = self.folder / "runs.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [_run(json.loads(line)) for line in lines]
+
+    def _given(self) -> str:
+        """The script, as the value of a variable; where it is long, the path of its file."""
+        script = self._script()
+        if len(script) > _LONG:
+            return str(_kept(script, _temporary() if self.folder is None else self.folder))
+        return script.replace("{tmpdir}", "\\u007btmpdir}")  # else it is filled in, as in any value
 
     def _script(self) -> str:
         limit = self.rate_limit
@@ -148,6 +168,28 @@ class ScriptedTool:
             "folder": None if self.folder is None else str(self.folder.resolve()),
         }
         return json.dumps({key: value for key, value in script.items() if value is not None})
+
+
+def _kept(script: str, folder: Path) -> Path:
+    """A new file that holds *script*."""
+    with NamedTemporaryFile(
+        "w", encoding="ascii", prefix="script-", suffix=".json", dir=folder.resolve(), delete=False
+    ) as file:
+        file.write(script)
+    return Path(file.name)
+
+
+@cache
+def _temporary() -> Path:
+    """A folder that is removed when this process ends, but not when one forked from it does."""
+    folder, owner = Path(mkdtemp(prefix="leyline-scripts-")), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return folder
 
 
 def _run(line: dict[str, Any]) -> ToolRun:

@@ -1,8 +1,8 @@
 """A command-line tool that does what its script says: ``python -m leyline.testing.tool SCRIPT``.
 
-SCRIPT is a JSON object; without one, it is what $LEYLINE_SCRIPT holds. ``ScriptedTool`` writes it
-and says what its keys mean. The prompt comes in on standard input. Loads nothing of leyline, so
-that it starts fast where it is run as a file.
+SCRIPT is a JSON object; without one, it is what $LEYLINE_SCRIPT holds, or the file that this names.
+``ScriptedTool`` writes it and says what its keys mean. The prompt comes in on standard input. Loads
+nothing of leyline, so that it starts fast where it is run as a file.
 """
 
 import fcntl
@@ -129,7 +129,11 @@ def _wait(lines: list[bytes], now: float, limit: list[float] | None) -> float | 
 
 def _script() -> dict[str, Any]:
     given = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1].startswith("{") else None
-    script: dict[str, Any] = json.loads(given or os.environ.get("LEYLINE_SCRIPT", "{}"))
+    text = given or os.environ.get("LEYLINE_SCRIPT", "{}")
+    if not text.startswith("{"):
+        with open(text, encoding="ascii") as file:  # noqa: PTH123
+            text = file.read()
+    script: dict[str, Any] = json.loads(text)
     return script
 
 

@@ -2,12 +2,15 @@
 
 from leyline.testing.ledgers.booking import BookingDemands
 from leyline.testing.ledgers.closing import ClosingDemands
+from leyline.testing.ledgers.confirming import ConfirmingDemands
 from leyline.testing.ledgers.crowding import CrowdingDemands
 from leyline.testing.ledgers.settling import SettlingDemands
 from leyline.testing.ledgers.sharing import SharingDemands
 
 
-class UnsharedLedgerConformance(BookingDemands, SettlingDemands, ClosingDemands, CrowdingDemands):
+class UnsharedLedgerConformance(
+    BookingDemands, ConfirmingDemands, SettlingDemands, ClosingDemands, CrowdingDemands
+):
     """What every ledger promises, also one that is alone with its store.
 
     Inherit from it in a class called ``Test...`` and give that the fixture ``open_ledger``.
