@@ -23,6 +23,7 @@ FAILED = ExecutionResult(
         (errors.ServiceNotFoundError("x", ("gemini",)), "known: gemini"),
         (errors.ServiceNotFoundError("x"), "none is registered yet"),
         (errors.RegistryClosedError(), "closed"),
+        (errors.RegistryClosedError("the registry is not open"), "is not open"),
         (errors.InvalidCallError("a", "the prompt is empty"), "a: the prompt is empty"),
         (errors.PromptTooLargeError("a", "too long"), "a: too long"),
         (errors.CommandNotFoundError("a", "not found"), "a: not found"),

@@ -1,6 +1,7 @@
 """The facade: one call, done right."""
 
 import asyncio
+import inspect
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import anyio
 import pytest
 
 from leyline import (
+    Clock,
     CommandNotFoundError,
     ConfigError,
     ExecutionResult,
@@ -236,6 +238,18 @@ def test_a_wrong_configuration_is_refused_with_every_problem():
         registry.register("a", config)
     assert len(caught.value.problems) == 4
     assert dict(registry.services) == {}
+
+
+def test_a_registry_from_a_file_takes_all_that_the_class_does(tmp_path):
+    own = inspect.signature(ServiceRegistry).parameters
+    of_file = inspect.signature(ServiceRegistry.from_config).parameters
+    assert list(of_file) == ["path", *own]
+    assert [of_file[name].default for name in own] == [own[name].default for name in own]
+    (tmp_path / "services.yaml").write_text("services: {}")
+    clock = Clock(wall=lambda: 5.0)
+    path = tmp_path / "services.yaml"
+    registry = ServiceRegistry.from_config(path, ":memory:", keep_prompts=True, clock=clock)
+    assert (registry._clock, registry._book.keep_prompts) == (clock, True)
 
 
 async def test_the_registered_name_is_the_name_everywhere():

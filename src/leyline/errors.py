@@ -5,7 +5,7 @@ LeylineError
 ├─ ServiceExistsError (ValueError)       registered twice under one name
 ├─ ServiceNotFoundError (LookupError)    no service of that name
 ├─ NoServiceFitsError (LookupError)      none has all that is asked and is usable
-├─ RegistryClosedError (RuntimeError)    the registry was closed
+├─ RegistryClosedError (RuntimeError)    the registry was closed, or is not open where it has to be
 ├─ InvalidCallError (ValueError)         the call itself cannot be run as it stands
 │  └─ PromptTooLargeError                too long for an argument of a command
 ├─ RejectedError                         nothing was started; safe to try elsewhere
@@ -19,8 +19,12 @@ LeylineError
 """
 
 from difflib import get_close_matches
+from typing import Final
 
 from leyline.model import ExecutionResult
+
+NOT_ACCEPTED: Final = "succeeded, but was not accepted"
+"""What is said of an answer that *accept* refused."""
 
 
 class LeylineError(Exception):
@@ -99,10 +103,14 @@ class NoServiceFitsError(LeylineError, LookupError):
 
 
 class RegistryClosedError(LeylineError, RuntimeError):
-    """The registry was closed and starts nothing more."""
+    """The registry was closed and starts nothing more, or it is not open where it has to be.
 
-    def __str__(self) -> str:
-        return "the registry is closed; make a new one"
+    reason: Which of them, and what to do.
+    """
+
+    def __init__(self, reason: str = "the registry is closed; make a new one") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class InvalidCallError(LeylineError, ValueError):
@@ -236,5 +244,5 @@ def _describe(attempt: ExecutionResult | LeylineError) -> str:
     if isinstance(attempt, LeylineError):
         return str(attempt)
     failure = attempt.failure
-    why = f"{failure.kind}: {failure.message}" if failure else "succeeded, but was not accepted"
+    why = f"{failure.kind}: {failure.message}" if failure else NOT_ACCEPTED
     return f"{attempt.service}: {why}"

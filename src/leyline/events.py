@@ -1,11 +1,11 @@
 """What happens to services, told as it happens: frozen values for one small hook."""
 
-import inspect
 import logging
 from collections.abc import Callable
 
 from attrs import frozen
 
+from leyline.arguments import refuse_async
 from leyline.limits import QuotaLevel
 from leyline.model import BreakerState, ExecutionResult, HealthStatus
 
@@ -142,12 +142,9 @@ class Events:
     hook: EventHook | None = None
 
     def __attrs_post_init__(self) -> None:
-        given: object = self.hook
-        if given is not None and (not callable(given) or _is_async(given)):
-            raise TypeError(
-                f"on_event must be a plain function of one event, not async; got {given!r}; "
-                "to wait for something, put the event into a queue and wait elsewhere"
-            )
+        if self.hook is not None:
+            instead = "to wait for something, put the event into a queue and wait elsewhere"
+            refuse_async(self.hook, "on_event", "event", instead)
 
     def __bool__(self) -> bool:
         return self.hook is not None
@@ -163,7 +160,3 @@ class Events:
         except BaseException:  # also of a cancellation that is not the call's
             what = type(event).__name__  # an event may hold an answer, which is in no log
             logger.exception("on_event raised at %s of %s; it goes on", what, event.service)
-
-
-def _is_async(hook: Callable[..., object]) -> bool:
-    return any(map(inspect.iscoroutinefunction, (hook, type(hook).__call__)))

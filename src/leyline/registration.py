@@ -71,6 +71,8 @@ class Registration:
         *,
         usage: str | os.PathLike[str] | Sink | Literal[False] | None = None,
         session: str = "",
+        keep_prompts: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
         on_event: EventHook | None = None,
     ) -> Self:
         """A registry of the services of a file (YAML or TOML); the rest as for the class.
@@ -79,7 +81,14 @@ class Registration:
             folder and ``~/.claude/leyline/services.yaml``; where none exists, it is empty.
         Raises ConfigError with every problem of the file.
         """
-        registry = cls(state, usage=usage, session=session, on_event=on_event)
+        registry = cls(
+            state,
+            usage=usage,
+            session=session,
+            keep_prompts=keep_prompts,
+            clock=clock,
+            on_event=on_event,
+        )
         for name, config in services.load(path).items():
             registry.register(name, config)
         return registry

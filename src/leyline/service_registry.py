@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
 from leyline import health
+from leyline.arguments import listed
 from leyline.calls import Call, CallOptions
 from leyline.config import UNSAID, ServiceConfig
 from leyline.errors import AllServicesFailedError, RegistryClosedError
@@ -22,6 +23,7 @@ from leyline.quota import AccountStatus, QuotaStatus, quota_status
 from leyline.registration import Registration
 from leyline.routing import Accept, Requirements, Strategy, Verdict, fan_out
 from leyline.routing.map import Mapped
+from leyline.routing.requirements import strategy_of
 from leyline.routing.stream import AnswerStream, open_stream
 
 __all__ = ["AllServicesFailedError", "ExecutionResult", "ServiceConfig", "ServiceRegistry"]
@@ -132,7 +134,8 @@ class ServiceRegistry(Registration):
         deadline: For all of them together; of a service that hangs, time is kept for later ones.
 
         Raises AllServicesFailedError with each service and why, ServiceNotFoundError,
-        RegistryClosedError. No service is run twice. Cancellation: as for ``execute``.
+        RegistryClosedError. No service is run twice, unless it is the only one. Cancellation: as
+        for ``execute``.
         """
         request = self._request("execute_with_failover", prompt, files, **options)
         async with self._residence.open() as lifespan:
@@ -218,7 +221,7 @@ class ServiceRegistry(Registration):
         if self._residence.closed:
             raise RegistryClosedError
         ask = functools.partial(self.execute, prompt=prompt, files=files, **options)
-        return await fan_out(services, ask, quorum=quorum)
+        return await fan_out(listed(services, "services"), ask, quorum=quorum)
 
     def select_service(
         self,
@@ -234,7 +237,7 @@ class ServiceRegistry(Registration):
         Raises NoServiceFitsError with the reason of each, ConfigError for requirements that are
         wrong, ServiceNotFoundError.
         """
-        return self._router.select(Requirements.read(requirements or {}), Strategy(strategy))
+        return self._router.select(Requirements.read(requirements), strategy_of(strategy))
 
     def explain(
         self,
@@ -246,7 +249,7 @@ class ServiceRegistry(Registration):
 
         Parameters and errors as for ``select_service``, but that none fits is no error.
         """
-        return self._router.explain(Requirements.read(requirements or {}), Strategy(strategy))
+        return self._router.explain(Requirements.read(requirements), strategy_of(strategy))
 
     async def health_check(self, name: str, *, live: bool = False) -> HealthReport:
         """Check one service now: is it installed, is somebody logged in.
@@ -296,9 +299,9 @@ class ServiceRegistry(Registration):
     def start_health_monitor(self, interval: float = 60.0) -> None:
         """Check every service about each *interval* seconds until the registry is closed.
 
-        Unhealthy ones are asked again after 5 s, then less and less often. Only inside
-        ``async with``: raises RegistryClosedError elsewhere, ValueError if *interval* is not
-        positive.
+        Unhealthy ones are asked again after 5 s, then less and less often. One that was started
+        before ends, and this takes its place. Only inside ``async with``: raises
+        RegistryClosedError elsewhere, ValueError if *interval* is not positive.
         """
         if not interval > 0:
             raise ValueError(f"interval must be a positive number of seconds, got {interval}")

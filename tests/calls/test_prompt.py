@@ -1,10 +1,13 @@
 """A call is checked before anything starts, and its files go in as the tool takes them."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from leyline.calls.prompt import check, compose
+from leyline.calls.prompt import check, compose, estimate
 from leyline.config import FilesVia, ServiceConfig
 from leyline.errors import InvalidCallError
 from leyline.model import BoundCall
@@ -37,6 +40,10 @@ def folder(tmp_path: Path) -> Path:
         (PLAIN, BoundCall(prompt="x", cwd="/no/such"), "working directory"),
         (PLAIN, BoundCall(prompt="x", files=("gone",)), 'file "gone" does not exist'),
         (PLAIN, BoundCall(prompt="x", files=("sub",)), "is a directory; name the files in it"),
+        (PLAIN, BoundCall(prompt="x", files=("a.txt/b",)), 'file "a.txt/b" does not exist'),
+        (PLAIN, BoundCall(prompt="x", files=("a\0b",)), "does not exist"),
+        (PLAIN, BoundCall(prompt="x", files=("a" * 300,)), "cannot be read: File name too long"),
+        (PLAIN, BoundCall(prompt="x", cwd="a" * 300), "working directory"),
         (
             ServiceConfig("svc", "x", supports_files=False),
             BoundCall(prompt="x", files=("a.txt",)),
@@ -88,3 +95,27 @@ def test_a_file_that_is_not_text_cannot_be_put_into_a_prompt(folder: Path):
     config = ServiceConfig("svc", "x", files_via=FilesVia.INLINE)
     with pytest.raises(InvalidCallError, match="is not text"):
         compose(config, BoundCall(prompt="look", files=("binary",), cwd=str(folder)))
+
+
+def test_a_pipe_is_no_plain_file_and_nobody_waits_for_what_comes_out_of_it(folder: Path):
+    os.mkfifo(folder / "pipe")
+    call = BoundCall(prompt="x", files=("pipe",), cwd=str(folder))
+    with pytest.raises(InvalidCallError, match="is no plain file; save what comes from it first"):
+        check(PLAIN, call, takes_files=True)
+
+
+def test_a_file_that_is_gone_meanwhile_is_not_estimated(folder: Path):
+    call = BoundCall(prompt="look", files=("gone", "a.txt"), cwd=str(folder))
+    assert estimate(call) == estimate(evolve(call, files=("a.txt",)))
+
+
+def test_a_file_that_can_be_opened_but_not_read_is_a_mistake_of_the_call(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*_: object) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_text", fails)
+    config = ServiceConfig("svc", "x", files_via=FilesVia.INLINE)
+    with pytest.raises(InvalidCallError, match='"a.txt" cannot be read: Input/output error'):
+        compose(config, BoundCall(prompt="look", files=("a.txt",), cwd=str(folder)))

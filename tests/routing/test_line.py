@@ -80,6 +80,14 @@ async def test_where_nothing_opens_in_time_nobody_waits():
     assert visits.came == [("a", None, 0), ("b", None, 0)]
 
 
+async def test_what_opens_too_late_is_nowhere_to_wait_at_though_another_may_be_in_time():
+    visits = Visits()
+    async with anyio.create_task_group() as group:
+        group.start_soon(visits.stand, "a", {"x": 0.0})
+        group.start_soon(partial(visits.stand, "b", {"x": 0.0, "late": 0.9}, until=0.6, stays=0))
+    assert visits.came == [("a", "x", 0), ("b", None, 0.6)]
+
+
 async def test_a_turn_that_does_not_come_in_time_is_given_up():
     visits = Visits()
     async with anyio.create_task_group() as group:

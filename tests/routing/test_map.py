@@ -225,7 +225,7 @@ async def test_mistakes_are_told_before_anything_is_taken(registry: ServiceRegis
 
 
 async def test_it_needs_an_open_registry():
-    with pytest.raises(RegistryClosedError):
+    with pytest.raises(RegistryClosedError, match="is not open; open it with"):
         ServiceRegistry(":memory:").map(["a"])
 
 
@@ -320,6 +320,27 @@ async def test_an_answer_that_is_not_accepted_is_asked_of_the_next(registry: Ser
     ScriptedService("b", text="yes").register(registry)
     items = registry.map(Source(10), accept=lambda result: result.text == "yes")
     assert [item.result.service async for item in items] == ["b"] * 10
+
+
+async def test_an_answer_that_nobody_accepts_is_no_success(registry: ServiceRegistry):
+    ScriptedService("a", text="bad").register(registry)
+    (item,) = [item async for item in registry.map(["p"], accept=lambda _: False)]
+    assert isinstance(item.error, AllServicesFailedError)
+    assert (item.result.success, item.result.service, item.result.text) == (False, "a", "bad")
+    assert item.result.failure is not None
+    assert item.result.failure.message == "succeeded, but was not accepted"
+
+
+async def test_a_name_of_a_file_that_no_system_takes_is_the_trouble_of_its_item_alone(
+    registry: ServiceRegistry,
+):
+    ScriptedService("svc").register(registry)
+    long = "a" * 300
+    calls = ["one", Call(prompt="x", files=(long,)), Call(prompt="x", cwd=long), "two"]
+    items = [item async for item in registry.map(calls, concurrency=1)]
+    assert [item.result.success for item in items] == [True, False, False, True]
+    assert "File name too long" in str(items[1].error)
+    assert "is not a directory" in str(items[2].error)
 
 
 async def test_what_accept_raises_ends_the_loop_as_itself(registry: ServiceRegistry):

@@ -267,6 +267,29 @@ async def test_a_hedge_that_found_no_room_is_asked_as_a_call_when_the_others_hav
         assert [(e.origin, e.service) for e in fleet.told_of(FailedOver)] == [("a", "b")]
 
 
+async def test_a_hedge_that_did_not_start_costs_no_budget():
+    async with Fleet() as fleet:
+        fleet.add("a", takes(30.0))
+        limits = {"windows": [{"requests": 1, "per": 999}]}
+        b = fleet.add("b", takes(1.0), quota_limits=limits)
+        await fleet.race(["b"])
+        for _ in range(4):
+            await fleet.race(["a", "b"], stagger=2.0)
+        assert len(fleet.told_of(HedgeStarted)) == 4
+        assert len(b.started) == 1
+        assert b.service.memory.budget.left(anyio.current_time()) == BudgetPolicy().least
+
+
+async def test_the_same_service_again_costs_no_budget_where_nothing_started():
+    async with Fleet() as fleet:
+        limits = {"windows": [{"requests": 1, "per": 999}]}
+        a = fleet.add("a", fails(FailureKind.SERVER), quota_limits=limits)
+        with pytest.raises(AllServicesFailedError):
+            await fleet.race(["a", "a"], stagger=50.0, deadline=60.0)
+        assert len(a.started) == 1
+        assert a.service.memory.budget.left(anyio.current_time()) == BudgetPolicy().least
+
+
 async def test_a_hedge_that_is_refused_is_among_the_attempts_of_the_error():
     async with Fleet() as fleet:
         limits = {"windows": [{"requests": 1, "per": 999}]}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leyline.errors import ConfigError
-from leyline.routing.requirements import Requirements, Strategy
+from leyline.routing.requirements import Requirements, Strategy, strategy_of
 
 NAMES = [attribute.name for attribute in fields(Requirements)]
 
@@ -148,3 +148,22 @@ def test_a_strategy_that_is_named_comes_before_wishes_and_the_default(
     asked: Requirements, strategy: Strategy
 ):
     assert asked.preferred(Strategy.MOST_QUOTA) is strategy
+
+
+@pytest.mark.parametrize(("given", "kind"), [([1], "a list"), ("fast", '"fast"')])
+def test_what_is_no_mapping_asks_for_nothing_that_is_known(given: Any, kind: str):
+    with pytest.raises(ConfigError, match=f"requirements: expected a mapping .*, got {kind}"):
+        Requirements.read(given)
+
+
+def test_a_strategy_may_be_named_or_meant():
+    assert strategy_of("cheapest") is strategy_of(Strategy.CHEAPEST) is Strategy.CHEAPEST
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [("fastets", 'unknown strategy "fastets"; did you mean "fastest"'), (None, "known: ordered")],
+)
+def test_an_unknown_strategy_is_a_mistake_that_says_what_is_known(given: object, words: str):
+    with pytest.raises(ConfigError, match=words):
+        strategy_of(given)

@@ -169,3 +169,15 @@ async def test_lines_of_json_give_the_pieces_that_the_configuration_names():
     assert events[:2] == [TextDelta("a"), TextDelta("b")]
     assert stream.result is not None
     assert stream.result.text == "ab"
+
+
+async def test_who_listens_after_the_block_is_told_so():
+    async with ServiceRegistry(":memory:") as registry:
+        registry.register("svc", shell("echo hi"))
+        async with registry.stream("svc", "hi") as stream:
+            pass
+        with pytest.raises(RuntimeError, match="its block was left; iterate inside"):
+            await anext(stream)
+        async with registry.stream("svc", "hi") as stream:
+            assert [event async for event in stream]
+        assert [event async for event in stream] == []  # it had come to its end

@@ -9,12 +9,17 @@ from typing import Any, Self, TypedDict, Unpack
 from attrs import field, frozen
 from attrs.converters import optional
 
+from leyline.arguments import listed
 from leyline.config import UNSAID, ServiceConfig
 from leyline.model import BoundCall, Priority
 
 
 def _paths(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    return tuple(os.fspath(path) for path in paths)
+    return tuple(os.fspath(path) for path in listed(paths, "files"))
+
+
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    return listed(names, "services")
 
 
 def _path(path: str | os.PathLike[str]) -> str:
@@ -38,6 +43,8 @@ class Call:
     files: Paths, relative to *cwd*. model: None means the service's default.
     services: Which may answer, in the order to be asked in; only ``map`` looks at it.
     asked_at: Unix time. id: What its events are known by. operation: The method that was called.
+
+    Raises TypeError for what has the wrong type.
     """
 
     prompt: str
@@ -47,10 +54,16 @@ class Call:
     deadline: Any = UNSAID
     priority: Priority = Priority.NORMAL
     cwd: str | None = field(default=None, converter=optional(_path))
-    services: tuple[str, ...] | None = None
+    services: tuple[str, ...] | None = field(default=None, converter=optional(_names))
     operation: str = "execute"
     asked_at: float = field(factory=time.time)
     id: str = field(factory=lambda: uuid.uuid4().hex)
+
+    def __attrs_post_init__(self) -> None:
+        for name, text in (("prompt", self.prompt), ("model", self.model or "")):
+            _check_text(name, text)
+        for name, seconds in (("timeout", self.timeout), ("deadline", self.deadline)):
+            _check_seconds(name, seconds)
 
     @classmethod
     def of(
@@ -61,7 +74,7 @@ class Call:
         operation: str = "execute",
         **options: Unpack[CallOptions],
     ) -> Self:
-        """As methods of a registry are given it. Raises TypeError for an unknown option."""
+        """As methods of a registry are given it. Raises TypeError, also for an unknown option."""
         return cls(
             prompt=prompt,
             files=files or (),
@@ -90,3 +103,15 @@ class Call:
             id=self.id,
             operation=self.operation,
         )
+
+
+def _check_text(name: str, given: object) -> None:
+    if not isinstance(given, str):
+        raise TypeError(f"{name} must be a str, got a {type(given).__name__}")
+
+
+def _check_seconds(name: str, given: object) -> None:
+    if given is None or given is UNSAID:
+        return
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise TypeError(f"{name} must be seconds, or None for no limit; got {given!r}")

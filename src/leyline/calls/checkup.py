@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from random import Random
 from typing import Final
 
+import anyio
+
 from leyline import health
 from leyline.calls.roster import Roster
 from leyline.calls.service import Service
@@ -26,6 +28,7 @@ class Checkup:
         self._clock = clock
         self._events = events
         self._board = health.HealthBoard()
+        self._monitoring: anyio.CancelScope | None = None
         self._checks: health.SingleFlight[HealthReport] = health.SingleFlight()
 
     async def check(self, service: Service, lifespan: Lifespan, *, live: bool) -> HealthReport:
@@ -39,9 +42,12 @@ class Checkup:
     async def monitor(
         self, check: Callable[[str], Awaitable[HealthReport]], *, interval: float, rng: Random
     ) -> None:
-        """*check* every service about each *interval* seconds, for ever."""
+        """*check* every service about each *interval* seconds, until another monitor begins."""
+        if self._monitoring is not None:
+            self._monitoring.cancel()
         names = functools.partial(tuple, self._roster)
-        await health.monitor(names, check, interval=interval, rng=rng, clock=self._clock)
+        with anyio.CancelScope() as self._monitoring:
+            await health.monitor(names, check, interval=interval, rng=rng, clock=self._clock)
 
     def observe(self, service: Service, result: ExecutionResult) -> None:
         """Take in how a real call went, unless it speaks of a service that is gone."""

@@ -1,5 +1,8 @@
 """Check a call before anything starts, and put its prompt and files together."""
 
+import os
+import stat
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -26,7 +29,7 @@ def check(config: ServiceConfig, call: BoundCall, *, takes_files: bool) -> None:
                 config.name, f"a {name} must be a positive number of seconds, got {seconds}"
             )
     folder = Path(call.cwd or ".")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112  (the method raises for a name too long)
         raise InvalidCallError(config.name, f'working directory "{folder}" is not a directory')
     if call.files and not config.supports_files:
         raise InvalidCallError(
@@ -45,7 +48,7 @@ def check(config: ServiceConfig, call: BoundCall, *, takes_files: bool) -> None:
 def compose(config: ServiceConfig, call: BoundCall) -> str:
     """The prompt as the tool gets it: unchanged, with the files after it where they go in there.
 
-    Raises InvalidCallError if a file to be put in is not text.
+    Raises InvalidCallError if a file to be put in is not text, or cannot be read.
     """
     if not call.files or config.files_via is FilesVia.ARGUMENT:
         return call.prompt
@@ -61,28 +64,44 @@ def compose(config: ServiceConfig, call: BoundCall) -> str:
             raise InvalidCallError(
                 config.name, f'file "{name}" is not text (UTF-8), and this service reads only text'
             ) from None
+        except OSError as error:
+            raise _unreadable(config.name, name, error) from None
         parts.append(f"--- {name} ---\n{text}")
     return "\n\n".join(parts)
 
 
 def estimate(call: BoundCall) -> int:
-    """Tokens that the prompt and its files probably are."""
+    """Tokens that the prompt and its files probably are; what is gone meanwhile counts nothing."""
     if not call.files:
         return estimate_tokens(call.prompt)
     folder = Path(call.cwd or ".")
-    files = sum(tokens_of_length((folder / name).stat().st_size, name) for name in call.files)
-    return estimate_tokens(call.prompt) + files
+    tokens = estimate_tokens(call.prompt)
+    for name in call.files:
+        with suppress(OSError):
+            tokens += tokens_of_length((folder / name).stat().st_size, name)
+    return tokens
 
 
 def _check_file(service: str, name: str, path: Path) -> None:
-    if path.is_dir():
-        raise InvalidCallError(service, f'file "{name}" is a directory; name the files in it')
-    if not path.exists():
-        raise InvalidCallError(service, f'file "{name}" does not exist')
     try:
-        path.open("rb").close()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # of a null byte
+        raise InvalidCallError(service, f'file "{name}" does not exist') from None
     except OSError as error:
-        raise InvalidCallError(service, f'file "{name}" cannot be read: {error.strerror}') from None
+        raise _unreadable(service, name, error) from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+    finally:
+        os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise InvalidCallError(service, f'file "{name}" is a directory; name the files in it')
+    if not stat.S_ISREG(mode):  # to read from a pipe would hold up the whole program
+        reason = f'file "{name}" is no plain file; save what comes from it first'
+        raise InvalidCallError(service, reason)
+
+
+def _unreadable(service: str, name: str, error: OSError) -> InvalidCallError:
+    return InvalidCallError(service, f'file "{name}" cannot be read: {error.strerror}')
 
 
 def _reference(name: str) -> str:

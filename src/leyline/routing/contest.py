@@ -18,6 +18,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field, frozen
 
+from leyline.arguments import refuse_async
 from leyline.clock import Clock
 from leyline.errors import LeylineError, RegistryClosedError, RejectedError
 from leyline.model import REMEDIES, ExecutionResult
@@ -27,6 +28,13 @@ Accept = Callable[[ExecutionResult], bool]
 
 AT_ONCE: Final = 0.02
 """Seconds in which what has to start at once has started: a look into the store takes some."""
+
+
+def check_accept(accept: Accept | None) -> None:
+    """Raise TypeError for one that is async: whatever it promised to say would count as true."""
+    if accept is not None:
+        instead = "to wait for a judgement, take the result, and call again if it is no good"
+        refuse_async(accept, "accept", "result", instead)
 
 
 class Cause(Enum):

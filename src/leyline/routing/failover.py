@@ -179,9 +179,9 @@ class Failover:
         if not isinstance(self._lost[service], QuotaExceededError):
             await self.clock.sleep(max(_SHORTEST_WAIT, self._opens[service] - now))
             now = self.clock.monotonic()
-        left = min(self._wait_until - now, self._patience(service, now))
+        left = max(AT_ONCE, min(self._wait_until - now, self._patience(service, now)))
         try:
-            return await self._start(service, later=later, only=only, max_wait=max(AT_ONCE, left))
+            return await self._start(service, later=later, only=only, max_wait=left)
         except QuotaExceededError:
             if self.clock.monotonic() - now < left / 2:
                 self._awaited.add(service)  # refused, although there was time to wait

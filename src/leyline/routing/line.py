@@ -56,11 +56,11 @@ class Line:
         opens: When each is said to have room, and *until* when it is waited for, in monotonic
         seconds. None: none has room by then.
         """
-        place.opens = dict(opens)
-        for name in opens:
+        place.opens = {service: at for service, at in opens.items() if at < until}
+        for name in place.opens:
             insort(self._queues.setdefault(name, []), place, key=_rank)
         try:
-            while min(opens.values(), default=math.inf) < until:
+            while place.opens:
                 now = self.clock.monotonic()
                 service, due = self._best(place)
                 if service is not None and due <= now:

@@ -1,6 +1,7 @@
 """Many calls at once from an endless source, each result as it comes, in bounded memory."""
 
 import math
+import uuid
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -10,21 +11,23 @@ from collections.abc import (
 )
 from contextlib import aclosing, suppress
 from typing import Any, Final, Generic, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from leyline.calls import Call
 from leyline.clock import Clock
 from leyline.errors import (
+    NOT_ACCEPTED,
     AllServicesFailedError,
     LeylineError,
     RegistryClosedError,
     RejectedError,
 )
-from leyline.model import ExecutionResult
+from leyline.model import ExecutionResult, Failure, FailureKind
 from leyline.routing.fan_out import refused
 
 T = TypeVar("T")
@@ -53,9 +56,14 @@ async def _requests(
     source: Iterable[str | Call] | AsyncIterable[str | Call], clock: Clock
 ) -> AsyncGenerator[Call, None]:
     index = 0
+    known = WeakValueDictionary[str, Call]()  # the calls by their ids, as long as they are there
     async with aclosing(_each(source)) as items:
         async for item in items:
-            yield _request(index, item, clock)
+            call = _request(index, item, clock)
+            if call.id in known:  # the same call again, or a copy of it; events are of one
+                call = evolve(call, id=uuid.uuid4().hex)
+            known[call.id] = call
+            yield call
             index += 1
 
 
@@ -109,7 +117,8 @@ async def map_calls(
 class Mapped:
     """What became of one item. index: Its place in the source, from 0. call: What was asked.
 
-    result: Always there; where no service answered, its failure is the last one's.
+    result: Always there; where no service answered, its failure is the last one's, and where none
+        was accepted, it is no success and has the last text.
     error: Why no service answered, each with its reason. None: one did.
     """
 
@@ -136,10 +145,15 @@ def _unanswered(index: int, call: Call, error: LeylineError) -> Mapped:
     result = refused("", error)
     for attempt in attempts:
         if isinstance(attempt, ExecutionResult):
-            result = attempt
+            result = _unaccepted(attempt) if attempt.success else attempt
         elif result.attempts == 0:
             result = refused(attempt.service if isinstance(attempt, RejectedError) else "", attempt)
     return Mapped(index=index, call=call, result=result, error=error)
+
+
+def _unaccepted(result: ExecutionResult) -> ExecutionResult:
+    failure = Failure(kind=FailureKind.EMPTY, message=NOT_ACCEPTED)
+    return evolve(result, success=False, failure=failure)
 
 
 @define(eq=False)

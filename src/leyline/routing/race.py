@@ -13,14 +13,19 @@ from leyline.errors import AllServicesFailedError, LeylineError, QuotaExceededEr
 from leyline.events import Events, FailedOver, HedgeStarted
 from leyline.model import ExecutionResult
 from leyline.routing.contest import Accept, Attempt, Cause, contest, room_at
+from leyline.routing.hedging import Refund
 from leyline.routing.told import why
 
 
 @frozen(kw_only=True)
-class _Hedge(Attempt):
-    """Beside one that is slow. new: Its service was not asked before."""
+class _Extra(Attempt):
+    """One beyond the call itself. refund: Gives back what was paid for it.
 
-    new: bool
+    new_hedge: It is beside one that is slow, of a service that was not asked before.
+    """
+
+    refund: Refund
+    new_hedge: bool
 
 
 @define(kw_only=True)
@@ -30,14 +35,15 @@ class Race:
     services: In the order to be asked in; one may stand there twice. Where a hedge could not start
         at once, its service is asked as all are when the others have failed.
     stagger: Seconds that each is left alone before the next is asked beside it; by service.
-    afford: Whether the budget of a service has room for what is asked beyond the call itself: a
-        hedge, and the same service again after a failure. Takes it.
+    pay: Takes from the budget of a service what is asked beyond the call itself: a hedge, and the
+        same service again after a failure. It is given back where nothing was started. None: the
+        budget has no room.
     ask: Asks one; with True beyond the call itself, only if it can start at once.
     """
 
     services: Sequence[str]
     stagger: Callable[[str], float]
-    afford: Callable[[str], bool]
+    pay: Callable[[str], Refund | None]
     ask: Callable[[str, bool], Awaitable[ExecutionResult]]
     clock: Clock
     events: Events
@@ -70,32 +76,41 @@ class Race:
 
     def next(self, cause: Cause, /) -> Attempt | None:
         """See ``Contenders``."""
+        refund = None
         for service in self._next:
             again = cause is Cause.FAILURE and service in self._asked
             extra = again or cause is Cause.SLOW
-            if not extra or self.afford(service):
+            if not extra or (refund := self.pay(service)) is not None:
                 self._next.remove(service)
                 break
         else:
             if cause is not Cause.FAILURE or not self._refused:
                 return None
-            service, extra = self._refused.popleft(), False
+            service = self._refused.popleft()
         new = service not in self._asked
         self._asked.add(service)
         if self.events:
             self._tell(service, cause)
-        start = partial(self.ask, service, extra)
+        start = partial(self.ask, service, refund is not None)
         patience = self.stagger(service) if self._next else math.inf
-        if cause is Cause.SLOW:
-            return _Hedge(service=service, start=start, patience=patience, new=new)
-        return Attempt(service=service, start=start, patience=patience)
+        if refund is None:
+            return Attempt(service=service, start=start, patience=patience)
+        return _Extra(
+            service=service,
+            start=start,
+            patience=patience,
+            refund=refund,
+            new_hedge=new and cause is Cause.SLOW,
+        )
 
     def lost(self, attempt: Attempt, outcome: ExecutionResult | LeylineError, /) -> None:
         """See ``Contenders``."""
         self._origin = attempt.service
         self._lost.append(outcome)
-        if isinstance(attempt, _Hedge) and attempt.new and isinstance(outcome, QuotaExceededError):
-            self._refused.append(attempt.service)
+        if isinstance(attempt, _Extra) and isinstance(outcome, LeylineError):
+            attempt.refund()
+            if attempt.new_hedge and isinstance(outcome, QuotaExceededError):
+                self._refused.append(attempt.service)
         if (room := room_at(outcome, self.clock)) is not None:
             self._room.append(room)
 

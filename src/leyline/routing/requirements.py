@@ -58,12 +58,17 @@ class Requirements:
     strategy: Strategy | None = None
 
     @classmethod
-    def read(cls, given: Mapping[str, Any]) -> "Requirements":
-        """What *given* asks for; what is False or None in it asks for nothing.
+    def read(cls, given: Mapping[str, Any] | None) -> "Requirements":
+        """What *given* asks for; None, and what is False or None in it, asks for nothing.
 
         Raises ConfigError with every problem: unknown names, values of the wrong kind.
         """
         reader, values = _Reader(), dict[str, Any]()
+        if given is None:
+            return cls()
+        if not is_mapping(given):
+            words = f"expected a mapping of names to values, got {shown(given)}"
+            raise ConfigError((f"requirements: {words}",))
         for key, value in given.items():
             path = at("requirements", key)
             if key not in _READ:
@@ -81,6 +86,15 @@ class Requirements:
         if self.fast_response:
             return Strategy.FASTEST
         return Strategy.WEIGHTED if self.weights else default
+
+
+def strategy_of(given: object) -> Strategy:
+    """The strategy that *given* is, or names. Raises ConfigError."""
+    reader = _Reader()
+    strategy = reader.strategy("strategy", given)
+    if strategy is None:
+        raise ConfigError(tuple(reader.problems))
+    return strategy
 
 
 @define

@@ -11,10 +11,10 @@ from collections.abc import (
     Sequence,
 )
 from random import Random
-from typing import Final
 
 from attrs import Factory, define, evolve, field
 
+from leyline.arguments import listed
 from leyline.calls import NO_BOOK, NOBODY, Audience, Bookkeeping, Call, Checkup, Roster
 from leyline.clock import Clock
 from leyline.config import UNSAID
@@ -28,8 +28,9 @@ from leyline.events import Events
 from leyline.model import ExecutionResult
 from leyline.process import Lifespan
 from leyline.routing.candidate import Candidate
-from leyline.routing.contest import AT_ONCE, Accept
+from leyline.routing.contest import AT_ONCE, Accept, check_accept
 from leyline.routing.failover import Failover, Terms
+from leyline.routing.hedging import Hedging
 from leyline.routing.line import Line
 from leyline.routing.map import Mapped, map_calls, mapped, requests
 from leyline.routing.race import Race
@@ -37,8 +38,6 @@ from leyline.routing.requirements import Requirements, Strategy
 from leyline.routing.selection import Verdict, explain, select
 from leyline.routing.snapshot import candidates
 from leyline.routing.told import told
-
-_QUANTILES: Final = {"p50": 0.50, "p75": 0.75, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 
 
 @define(kw_only=True)
@@ -93,6 +92,7 @@ class Router:
 
         Raises AllServicesFailedError, ServiceNotFoundError.
         """
+        check_accept(accept)
         ladder, out = self._ladder(request, services)
 
         async def ask(service: str, terms: Terms) -> ExecutionResult:
@@ -132,8 +132,11 @@ class Router:
         accept: Accept | None,
     ) -> ExecutionResult:
         """Ask several side by side. Raises AllServicesFailedError, ServiceNotFoundError."""
+        check_accept(accept)
+        services = listed(services, "services")
         for service in services:
             self.roster.find(service)
+        hedging = Hedging(self.roster, self.clock)
 
         async def ask(service: str, hedge: bool) -> ExecutionResult:
             max_wait = AT_ONCE if hedge else None
@@ -148,8 +151,8 @@ class Router:
 
         run = Race(
             services=services,
-            stagger=self._stagger(stagger),
-            afford=self._afford,
+            stagger=hedging.stagger(stagger),
+            pay=hedging.pay,
             ask=ask,
             clock=self.clock,
             events=self.events,
@@ -171,6 +174,8 @@ class Router:
         """Answer all of *source*, each as ``failover`` does; waits for quotas without end."""
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, got {concurrency}")
+        check_accept(accept)
+        services = None if services is None else listed(services, "services")
         for name in services or ():
             self.roster.find(name)
 
@@ -268,9 +273,8 @@ class Router:
         self, request: Call, services: Sequence[str] | None
     ) -> tuple[list[str], list[RejectedError]]:
         """The services to be asked, in order, and those that cannot be used."""
-        chosen = [
-            self.roster.find(name) for name in (self.roster if services is None else services)
-        ]
+        names = self.roster if services is None else listed(services, "services")
+        chosen = [self.roster.find(name) for name in names]
         asked = Requirements(supports_files=bool(request.files), model=request.model)
         now = self.clock.monotonic()
         snapshots = candidates(chosen, self.checkup, monotonic=now, speeds=False)
@@ -289,28 +293,3 @@ class Router:
             return math.inf if request.deadline is None else request.deadline
         timeouts = [request.bound_to(self.roster[name].config).max_wait for name in ladder]
         return max((math.inf if t is None else t for t in timeouts), default=0.0)
-
-    def _stagger(self, stagger: float | str) -> Callable[[str], float]:
-        if isinstance(stagger, str):
-            if stagger not in _QUANTILES:
-                known = ", ".join(_QUANTILES)
-                raise ValueError(f'stagger must be seconds or one of {known}; got "{stagger}"')
-            return functools.partial(self._quantile, _QUANTILES[stagger])
-        if not stagger >= 0:
-            raise ValueError(f"stagger must be zero or more seconds; got {stagger}")
-        return lambda _: stagger
-
-    def _quantile(self, part: float, name: str) -> float:
-        """Infinite where nothing is known yet: then nobody is slow."""
-        service = self.roster.get(name)  # it may be gone meanwhile
-        if service is None:
-            return math.inf
-        known = service.memory.durations.bound(part, self.clock.monotonic())
-        return math.inf if known is None else known
-
-    def _afford(self, name: str) -> bool:
-        service = self.roster.get(name)
-        if service is None:
-            return False
-        budget = service.memory.budget
-        return budget is None or budget.try_spend(self.clock.monotonic())

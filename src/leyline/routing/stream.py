@@ -36,8 +36,9 @@ _Item = StreamEvent | BaseException
 class AnswerStream:
     """What a tool says, an event at a time; to be iterated once.
 
-    Raises what ``execute`` raises, where no process ran. Where the tool cannot be seen writing,
-    its answer is one piece. What the pieces say is not final: the result is.
+    Raises what ``execute`` raises, where no process ran; RuntimeError after its block, where the
+    end was not reached in it. Where the tool cannot be seen writing, its answer is one piece. What
+    the pieces say is not final: the result is.
 
     result: None until the end has been reached.
     """
@@ -55,6 +56,9 @@ class AnswerStream:
             item = await self._items.receive()
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
+        except anyio.ClosedResourceError:
+            words = "the stream has ended, as its block was left; iterate inside of it"
+            raise RuntimeError(words) from None
         if isinstance(item, BaseException):
             raise item
         if isinstance(item, Finished):
