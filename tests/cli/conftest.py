@@ -65,7 +65,7 @@ class Machine:
 
     def start(self, *arguments: str, env: dict[str, str] | None = None, **options: object):
         return subprocess.Popen(
-            [sys.executable, "-m", "leyline.cli", *arguments],
+            [sys.executable, "-m", "leyline_main", *arguments],
             cwd=self.folder,
             env=self.environment(**env or {}),
             **options,

@@ -57,6 +57,62 @@ def test_a_wrong_command_line_is_one_line_that_names_the_help(machine: Machine, 
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("run", "-s", "nosuch", "hi"), ExitCode.USAGE),
+        (("run", "hi"), ExitCode.FAILED),
+        (("services",), ExitCode.OK),
+        (("services", "x"), ExitCode.USAGE),
+        (("health", "nosuch"), ExitCode.USAGE),
+        (("quota", "nosuch"), ExitCode.USAGE),
+        (("explain", "--nosuch"), ExitCode.USAGE),
+        (("usage",), ExitCode.OK),
+        (("usage", "--file", "nosuch"), ExitCode.USAGE),
+        (("init", "--path", "mine.yaml"), ExitCode.OK),
+    ],
+)
+def test_that_nobody_can_hear_what_it_says_changes_no_exit_code(machine: Machine, arguments, code):
+    machine.services(svc="echo too bad >&2; exit 1")
+    with open("/dev/full", "wb") as full:
+        done = machine.run(*arguments, stderr=full)
+    assert done.returncode == code
+
+
+def test_an_error_of_the_system_that_nobody_thought_of_is_a_message(machine: Machine):
+    program = """
+import errno, os, sys
+import leyline.cli.services
+from leyline.cli.app import run_app
+
+def broken(_):
+    raise OSError(errno.EIO, os.strerror(errno.EIO), "/some/disk")
+
+leyline.cli.services.Fleet.find = broken
+sys.exit(run_app(["services"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=machine.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (ExitCode.FAILED, "")
+    assert done.stderr == "leyline: Input/output error: /some/disk\n"
+
+
+def test_it_can_be_run_as_a_module(machine: Machine):
+    done = subprocess.run(
+        [sys.executable, "-m", "leyline.cli", "--version"],
+        env=machine.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"leyline {version('leyline-registry')}\n")
+
+
 @pytest.mark.parametrize("name", ["leyline", "service-executor"])
 def test_both_scripts_are_the_program(machine: Machine, name):
     machine.services(svc="cat")

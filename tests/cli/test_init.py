@@ -87,6 +87,8 @@ def test_nothing_is_left_beside_the_file(installed: Machine):
         ("folder.yaml", "is a directory"),
         ("plain/services.yaml", "cannot write"),
         ("/proc/services.yaml", "cannot write"),
+        (f"{'n' * 300}.yaml", "File name too long"),
+        ("~nosuchuser/services.yaml", "there is no home folder ~nosuchuser"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_one_message(installed: Machine, path, message):
@@ -96,6 +98,12 @@ def test_a_place_that_cannot_be_written_is_one_message(installed: Machine, path,
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_name_may_be_as_long_as_names_can_be(installed: Machine):
+    name = f"{'n' * 250}.yaml"
+    assert installed.run("init", "--path", name).returncode == 0
+    assert os.listdir(installed.folder) == [name]
 
 
 @pytest.mark.parametrize(

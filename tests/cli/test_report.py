@@ -110,11 +110,29 @@ def test_with_nothing_recorded_the_page_says_so(machine: Machine):
         assert words in page
 
 
-def test_a_place_that_cannot_be_written_is_a_message(spent: Machine):
-    done = spent.run("report", "-o", "no/such/folder.html", "--file", "u.db")
+@pytest.mark.parametrize("place", ["no/such/folder.html", "n" * 300, "."])
+def test_a_place_that_cannot_be_written_is_a_message(spent: Machine, place: str):
+    done = spent.run("report", "-o", place, "--file", "u.db")
     assert done.returncode == 1
-    assert "cannot write no/such/folder.html" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"leyline: cannot write {place}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_name_may_be_as_long_as_names_can_be_and_nothing_is_left_beside_it(machine: Machine):
+    name = "n" * 255
+    assert machine.run("report", "-o", name).returncode == 0
+    assert os.listdir(machine.folder) == [name]
+
+
+@pytest.mark.parametrize("since", ["900w", "0001-01-03"])
+def test_with_nothing_recorded_any_time_of_the_calendar_will_do(machine: Machine, since: str):
+    limits = "{rpm: 2, rpd: 50, reset: {zone: America/Los_Angeles}}"
+    machine.configure(
+        "services: {one: {command: cat, command_template: '{command}',"
+        f" quota_limits: {limits}}}}}"
+    )
+    done = machine.run("report", "-o", "r.html", "--since", since, env={"TZ": "Asia/Tokyo"})
+    assert (done.returncode, done.stderr) == (0, "leyline: wrote r.html\n")
 
 
 def test_where_bokeh_is_missing_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

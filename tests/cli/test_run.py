@@ -106,6 +106,25 @@ def test_a_file_that_is_not_there_is_a_mistake(machine: Machine):
     assert done.stderr == 'leyline: svc: file "gone.txt" does not exist\n'
 
 
+def test_a_file_of_a_name_too_long_is_a_mistake(machine: Machine):
+    machine.services(svc="cat")
+    done = machine.run("run", "-f", "n" * 300, "hi")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_book_that_cannot_be_written_is_one_message_beside_the_answer(machine: Machine):
+    machine.services(svc="cat")
+    book = machine.home / ".local" / "state" / "leyline" / "usage.sqlite3"
+    book.parent.mkdir(parents=True)
+    book.write_text("not a database\n" * 100)
+    done = machine.run("run", "hi")
+    assert (done.returncode, done.stdout) == (0, "hi\n")
+    assert done.stderr.startswith(f"leyline: usage in {book}: it is not a SQLite database; ")
+    assert done.stderr.endswith("; 1 record is lost\n")
+    assert done.stderr.count("\n") == 1
+
+
 def test_json_is_the_whole_result(machine: Machine):
     machine.services(svc="echo noise >&2; cat")
     done = machine.run("run", "--json", "hi ✓")
@@ -384,6 +403,20 @@ def test_a_race_has_the_first_good_answer(machine: Machine):
     machine.services(slow="sleep 600", bad="exit 7", good="cat")
     done = machine.run("run", "--race", "--json", "hi")
     assert (done.returncode, json.loads(done.stdout)["service"]) == (0, "good")
+
+
+def test_a_tool_that_fails_has_failed_where_the_shell_ignores_that_children_end(machine: Machine):
+    machine.services(bad="echo half an; exit 3", good="cat")
+    heeded = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as after: trap "" CHLD
+    try:
+        bad = machine.start("run", "-s", "bad", "hi", stdout=-1, stderr=-1)
+        good = machine.start("run", "-s", "good", "hi", stdout=-1, stderr=-1)
+    finally:
+        signal.signal(signal.SIGCHLD, heeded)
+    with bad, good:
+        answers = [process.communicate(timeout=60)[0] for process in (bad, good)]
+    assert (bad.returncode, good.returncode) == (1, 0)
+    assert answers == [b"", b"hi\n"]
 
 
 @pytest.mark.parametrize("how", ["--failover", "--race"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leyline.errors import UsageStoreError
 from leyline.usage import price
 from leyline.usage.book import GroupBy, UsageBook
 from leyline.usage.jsonl import JsonlSink
@@ -111,6 +112,12 @@ def test_an_empty_book_has_spent_nothing(tmp_path: Path):
         total = book.total()
         assert (total.runs, total.cost_usd, total.first_at) == (0, None, None)
         assert (book.summaries(), book.failures(), list(book.samples())) == ([], [], [])
+
+
+def test_a_name_that_no_file_can_have_is_an_error_of_the_store(tmp_path: Path):
+    for ending in ("db", "jsonl"):
+        with pytest.raises(UsageStoreError, match="too long"):
+            UsageBook.open(tmp_path / f"{'n' * 300}.{ending}")
 
 
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles"])

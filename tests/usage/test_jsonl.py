@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from leyline.errors import UsageStoreError
 from leyline.usage import jsonl
+from leyline.usage.book import GroupBy, UsageBook
 from leyline.usage.jsonl import JsonlSink, line_of, read_records, record_of
 from leyline.usage.sessions import GAP
 from tests.usage.records import record
@@ -72,6 +73,55 @@ def test_a_line_that_is_no_record_is_passed_over(path: Path, line: str):
     good = line_of(record())
     path.write_bytes(good.encode() + line.encode("latin-1") + b"\n" + good.encode())
     assert len(list(read_records(path))) == 2
+
+
+BEYOND_ALL_BOUNDS = [
+    {"tokens": float("inf")},
+    {"tokens": 1e30},
+    {"tokens": -(2**63)},
+    {"timestamp": float("nan")},
+    {"timestamp": 1e18},
+    {"timestamp": "9999-12-31T23:59:59+00:00"},
+    {"duration_seconds": 10**400},
+    {"duration_seconds": float("inf")},
+    {"metadata": {"cost_usd": 10**400}},
+    {"metadata": {"queued": float("nan")}},
+]
+
+
+def a_line(**facts) -> bytes:
+    """One of another program."""
+    usual = {"timestamp": 1000.0, "service": "z", "success": True, "session_id": ""}
+    return json.dumps({**usual, **facts}).encode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [*(a_line(**facts) for facts in BEYOND_ALL_BOUNDS), b"[" * 100_000],
+    ids=lambda line: line.decode()[:60],
+)
+def test_a_line_beyond_all_bounds_spoils_neither_sums_nor_what_is_written_next(
+    path: Path, line: bytes
+):
+    JsonlSink(path).write([record(at=1000.0, service="a")])
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+    JsonlSink(path).write([record(at=1001.0, service="b")])
+    with UsageBook.open(path) as book:
+        for by in GroupBy:
+            assert sum(summary.runs for summary in book.summaries(by)) == 2
+        assert len({r.session for r in book.records()}) == 1
+
+
+def test_half_a_character_in_a_line_spoils_no_sums(path: Path):
+    half = "\ud800"
+    metadata = {"model": half, "call": half, "prompt_sha256": half, "failure": half}
+    path.write_bytes(
+        a_line(session_id=half, service=half, operation=half, metadata=metadata) + b"\n"
+    )
+    with UsageBook.open(path) as book:
+        assert [summary.key for summary in book.summaries(GroupBy.SESSION)] == ["?"]
+        assert len(list(book.records())) == 1
 
 
 def test_lines_of_other_programs_with_the_outer_keys_alone_are_read():

@@ -1,53 +1,20 @@
-"""The log is never in the way of a call, and loses nothing that the store can take."""
+"""The log is never in the way of a call, and writes all that is recorded, once, in its order."""
 
-import logging
 import os
-import sqlite3
+import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import anyio
 import pytest
 
-from leyline.errors import UsageStoreError
-from leyline.usage import MemorySink, UsageLog, UsageRecord, log, open_sink
+from leyline.usage import MemorySink, UsageLog, UsageRecord, open_sink
 from leyline.usage.book import UsageBook
 from leyline.usage.sqlite import SqliteSink
 from tests.usage.records import record
+from tests.usage.sinks import Moody, until
 
 pytestmark = pytest.mark.anyio
-
-
-class Moody(MemorySink):
-    """Cannot be written while *broken*. tries: How often it was."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.broken = False
-        self.tries = 0
-        self.synced = 0
-        self.closed = 0
-
-    def write(self, records: Sequence[UsageRecord], /) -> int:
-        self.tries += 1
-        if self.broken:
-            raise UsageStoreError("u.db", "the disk is full")
-        return super().write(records)
-
-    def sync(self) -> None:
-        if self.broken:
-            raise UsageStoreError("u.db", "the disk is full")
-        self.synced += 1
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-async def until(done) -> None:
-    with anyio.fail_after(20):
-        while not done():
-            await anyio.sleep(0.005)
 
 
 async def test_what_is_recorded_is_written_without_anybody_waiting_for_it():
@@ -82,106 +49,50 @@ async def test_after_a_flush_all_is_there_and_synced():
     assert (len(sink.records), sink.synced) == (2, 2)
 
 
+async def test_while_more_and_more_is_recorded_nobody_has_to_wake_the_thread(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    woken: list[UsageLog] = []
+    wake = UsageLog._wake
+    monkeypatch.setattr(UsageLog, "_wake", lambda log: woken.append(log) or wake(log))
+
+    class Flow(MemorySink):
+        """More is recorded whenever it is written."""
+
+        def write(self, records: Sequence[UsageRecord], /) -> int:
+            if len(self.records) < 10:
+                usage.record(record())
+            return super().write(records)
+
+    sink = Flow()
+    usage = UsageLog(sink)
+    usage.record(record())
+    await until(lambda: len(sink.records) == 11)
+    assert woken == [usage]
+    await usage.aclose()
+
+
+async def test_the_thread_is_not_interrupted_by_processes_that_end():
+    masks: list[set[signal.Signals]] = []
+
+    class Looking(MemorySink):
+        def write(self, records: Sequence[UsageRecord], /) -> int:
+            masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+            return super().write(records)
+
+    usage = UsageLog(Looking())
+    usage.record(record())
+    await until(lambda: masks)
+    assert signal.SIGCHLD in masks[0]
+    await usage.aclose()
+
+
 async def test_where_nothing_is_recorded_no_file_is_made(tmp_path: Path):
     for name in ("u.db", "u.jsonl"):
         usage = UsageLog(open_sink(tmp_path / name))
         await usage.flush()
         await usage.aclose()
     assert list(tmp_path.iterdir()) == []
-
-
-async def test_a_store_that_cannot_be_written_is_tried_again_and_said_once(caplog):
-    sink = Moody()
-    sink.broken = True
-    usage = UsageLog(sink)
-    usage.record(record(call="1"))
-    await until(lambda: sink.tries > 3)
-    usage.record(record(call="2"))
-    with caplog.at_level(logging.WARNING):
-        assert "usage in u.db: the disk is full" in caplog.text
-        assert len(caplog.records) == 1
-        sink.broken = False
-        await until(lambda: len(sink.records) == 2)
-        assert [r.call for r in sink.records] == ["1", "2"]
-    await usage.aclose()
-    assert usage.dropped == 0
-
-
-async def test_a_flush_says_that_the_store_cannot_be_written_and_loses_nothing():
-    sink = Moody()
-    sink.broken = True
-    usage = UsageLog(sink)
-    usage.record(record())
-    for _ in range(2):
-        with anyio.fail_after(20), pytest.raises(UsageStoreError, match="disk is full"):
-            await usage.flush()
-    sink.broken = False
-    await usage.flush()
-    assert len(sink.records) == 1
-    await usage.aclose()
-
-
-async def test_what_waits_is_bounded_and_what_is_dropped_is_counted(monkeypatch, caplog):
-    monkeypatch.setattr(log, "CAPACITY", 100)
-    sink = Moody()
-    sink.broken = True
-    usage = UsageLog(sink)
-    usage.record(record(call="first"))
-    await until(lambda: sink.tries)
-    for _ in range(1000):
-        usage.record(record())
-    assert usage.dropped >= 800
-    sink.broken = False
-    await usage.flush()
-    assert len(sink.records) == 1001 - usage.dropped
-    assert sink.records[0].call == "first"
-    assert f"{usage.dropped} records were lost" in caplog.text
-    await usage.aclose()
-
-
-async def test_closing_gives_up_on_a_store_that_stays_broken_and_says_what_is_lost(
-    monkeypatch, caplog
-):
-    monkeypatch.setattr(log, "_LAST_TRIES", 0.1)
-    sink = Moody()
-    sink.broken = True
-    usage = UsageLog(sink)
-    for _ in range(7):
-        usage.record(record())
-    await usage.aclose()
-    assert usage.dropped == 7
-    assert "7 records are lost" in caplog.text
-    assert sink.closed == 1
-
-
-async def test_a_record_that_cannot_be_written_keeps_back_no_other(tmp_path: Path, caplog):
-    path = tmp_path / "u.db"
-    usage = UsageLog(SqliteSink(path))
-    for service in ("a", "b", "c"):
-        usage.record(record(service=service, at=float("nan") if service == "b" else 1.0))
-    await usage.flush()
-    await usage.aclose()
-    with UsageBook.open(path) as book:
-        assert {r.service for r in book.records()} == {"a", "c"}
-    assert usage.dropped == 1
-    assert "a usage record of b is lost" in caplog.text
-
-
-async def test_a_file_that_others_hold_is_waited_for_while_calls_go_on(tmp_path: Path):
-    path = tmp_path / "u.db"
-    SqliteSink(path).write([record()])
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    usage = UsageLog(SqliteSink(path))
-    for _ in range(100):
-        usage.record(record())
-    with pytest.raises(UsageStoreError, match="other processes hold it"):
-        await usage.flush()
-    other.execute("COMMIT")
-    other.close()
-    await until(lambda: _count(path) == 101)
-    await usage.aclose()
-    assert usage.dropped == 0
 
 
 async def test_after_closing_it_goes_on_where_something_is_recorded_again():
@@ -204,38 +115,6 @@ async def test_closing_ends_the_thread_and_nothing_recorded_starts_none():
     assert "leyline-usage" in {thread.name for thread in threading.enumerate()}
     await usage.aclose()
     assert "leyline-usage" not in {thread.name for thread in threading.enumerate()}
-
-
-async def test_a_cancelled_flush_is_left_at_once_and_writes_all_the_same(tmp_path: Path):
-    path = tmp_path / "u.db"
-    SqliteSink(path).write([record()])
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    usage = UsageLog(SqliteSink(path))
-    usage.record(record())
-    with anyio.move_on_after(0.05) as scope:
-        await usage.flush()
-    assert scope.cancelled_caught
-    other.execute("COMMIT")
-    other.close()
-    await until(lambda: _count(path) == 2)
-    await usage.aclose()
-
-
-async def test_where_no_thread_can_be_started_no_call_fails_and_all_is_written_at_the_end(
-    monkeypatch,
-):
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    sink = MemorySink()
-    usage = UsageLog(sink)
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        usage.record(record())
-        usage.record(record())
-    await usage.aclose()
-    assert len(sink.records) == 2
 
 
 async def test_what_is_recorded_while_it_closes_is_written_once():
@@ -299,8 +178,3 @@ async def test_a_fork_writes_nothing_twice_and_both_go_on(tmp_path: Path):
     with UsageBook.open(path) as book:
         counts = {s.key: s.runs for s in book.summaries()}
     assert counts == {"before": 500, "child": 1, "parent": 1}
-
-
-def _count(path: Path) -> int:
-    with UsageBook.open(path) as book:
-        return book.total().runs

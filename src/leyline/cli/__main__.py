@@ -1,5 +1,5 @@
 """``python -m leyline.cli``."""
 
-from leyline.cli import main
+from leyline_main import main
 
 main()

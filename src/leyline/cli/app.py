@@ -1,5 +1,6 @@
 """The commands put together, and every way in which one can end."""
 
+import logging
 import signal
 from collections.abc import Sequence
 from typing import Annotated, Final, cast
@@ -60,6 +61,7 @@ def _options(
 def run_app(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code. A user's mistake is a message, no traceback."""
     output.prepare_streams()
+    logging.getLogger("leyline").addHandler(_Notes(logging.WARNING))
     try:
         code = int(app(args=list(arguments) or ["--help"], standalone_mode=False))
     except KeyboardInterrupt:
@@ -70,10 +72,25 @@ def run_app(arguments: Sequence[str]) -> int:
     except _UsageError as error:
         output.note(_describe(error))
         code = ExitCode.USAGE
+    except OSError as error:  # a disk or a file that nobody thought of
+        output.note(_say(error))
+        code = ExitCode.FAILED
     if code == ExitCode.INTERRUPTED:  # which is also what typer makes of an interrupt
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the last words, and no traceback over them
         output.note("interrupted")
     return code
+
+
+class _Notes(logging.Handler):
+    """What the library warns of, in the tone of the program."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        output.note(output.on_one_line(record.getMessage()))
+
+
+def _say(error: OSError) -> str:
+    words = error.strerror or str(error) or type(error).__name__
+    return f"{words}: {error.filename}" if error.filename else words
 
 
 def _describe(error: typer.BadParameter) -> str:

@@ -40,10 +40,10 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
 ) -> int:
     """Write a services.yaml of the tools that are installed."""
-    target = path.expanduser()
+    target = _expanded(path)
     if target.suffix.lower() not in (".yaml", ".yml"):
         raise CommandLineError(f"cannot write {target}: it would be YAML; name it .yaml or .yml")
-    if target.is_dir():
+    if os.path.isdir(target):  # noqa: PTH112  (raises for names that are too long)
         raise CommandLineError(f"cannot write {target}: it is a directory")
     if os.path.lexists(target) and not force:
         raise CommandLineError(f"{target} exists already; overwrite it with --force")
@@ -56,6 +56,15 @@ def init(
     output.note(_summary(target, found, missing))
     output.write(str(target.absolute()))
     return ExitCode.OK
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise CommandLineError(
+            f"cannot write {path}: there is no home folder {path.parts[0]}; name the folder itself"
+        ) from None
 
 
 def _document(found: Iterable[str], missing: Iterable[str]) -> str:
@@ -87,7 +96,7 @@ def _settings(known: ServiceConfig) -> str:
 def _replace(target: Path, text: str) -> None:
     """Write *target* as a whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
+    part = target.with_name(f".leyline.{os.getpid()}")
     try:
         with part.open("x", encoding="utf-8") as file:
             file.write(text)

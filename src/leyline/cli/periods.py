@@ -44,13 +44,16 @@ def moment(text: str | None, option: str, now: datetime) -> float | None:
     """
     if text is None:
         return None
-    ago = age(text)
-    if ago is not None:
-        return now.timestamp() - ago
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     named = {"today": midnight, "yesterday": midnight - timedelta(days=1)}
+    ago = age(text)
     try:
-        found = named.get(text.strip().lower()) or datetime.fromisoformat(text.strip())
-        return found.timestamp()
+        if ago is not None:
+            found = now.timestamp() - ago
+        else:
+            day = named.get(text.strip().lower()) or datetime.fromisoformat(text.strip())
+            found = day.timestamp()
+        datetime.fromtimestamp(found).astimezone()  # before the first year there are no dates
     except (ValueError, OverflowError, OSError):
         raise CommandLineError(f'{option}: expected a time {_HOW}; got "{text}"') from None
+    return found

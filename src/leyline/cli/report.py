@@ -1,5 +1,6 @@
 """``leyline report``: what was used, how quickly, what failed and what it cost, as one page."""
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -134,11 +135,12 @@ def _shown(moment: float) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Put *text* into the file whole: who looks at it meanwhile sees the old one."""
-    building = path.with_name(f".{path.name}.{os.getpid()}")
+    building = path.parent / f".leyline.{os.getpid()}"
     try:
         building.write_text(text, encoding="utf-8")
         building.replace(path)
     except OSError as error:
-        building.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            building.unlink()
         raise OutputError(f"cannot write {path}: {error.strerror}") from None
     output.note(f"wrote {path}")

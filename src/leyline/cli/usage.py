@@ -96,11 +96,18 @@ def prune(
 
 
 def path_of(file: str | None) -> Path:
-    """The file to read; the user's own if none is named. Raises CommandLineError if it is gone."""
+    """The file to read; the user's own if none is named.
+
+    Raises CommandLineError if there is no such file, or it cannot be reached.
+    """
     if file is None:
         return default_path()
-    if not Path(file).exists():
-        raise CommandLineError(f'--file: there is no file "{file}"')
+    try:
+        Path(file).stat()
+    except FileNotFoundError:
+        raise CommandLineError(f'--file: there is no file "{file}"') from None
+    except OSError as error:
+        raise CommandLineError(f'--file: cannot read "{file}": {error.strerror}') from None
     return Path(file)
 
 

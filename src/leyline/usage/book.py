@@ -66,8 +66,11 @@ class UsageBook:
 
         A file that is not there is an empty book; none is made. Raises UsageStoreError.
         """
-        if not path.exists():
-            return cls.of(())
+        with SCHEMA.translating(path):
+            try:
+                path.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return cls.of(())
         if path.suffix == ".jsonl":
             from leyline.usage.jsonl import read_records
 

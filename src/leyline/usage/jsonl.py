@@ -41,6 +41,12 @@ _IN_METADATA: Final[Mapping[str, tuple[type, ...]]] = {
 }
 """Fields of a record, and what they may be in a line."""
 
+_LARGEST: Final = 2**63 - 1
+"""What sums can be made of: SQLite counts in 64 bits."""
+
+_CALENDAR: Final = (-62_104_060_800.0, 253_370_764_800.0)
+"""Unix time of the years 2 and 9999, between which a moment has a date in every zone."""
+
 
 class JsonlSink:
     """A sink into the file *path*, to which it only ever appends.
@@ -131,7 +137,8 @@ def line_of(record: UsageRecord) -> str:
 def record_of(line: bytes | str) -> UsageRecord | None:
     """The record of one line, also of one that another program wrote with only the outer keys.
 
-    None: it is none, such as the torn line of a full disk.
+    None: it is none, such as the torn line of a full disk, or one with facts beyond all bounds: a
+    time that no calendar has, a number that is infinite or needs more than 64 bits.
     """
     try:
         found = json.loads(line)
@@ -140,20 +147,22 @@ def record_of(line: bytes | str) -> UsageRecord | None:
         for name, kinds in _IN_METADATA.items():
             if isinstance(metadata.get(name), kinds):
                 facts[name] = metadata.pop(name)
+        facts["total_tokens"] = int(found.get("tokens") or 0)
+        facts["duration"] = float(found.get("duration_seconds") or 0.0)
         more = metadata.pop("metadata", {})
-        return UsageRecord(
+        record = UsageRecord(
             at=_moment(found["timestamp"]),
             session=str(found.get("session_id") or ""),
             service=str(found["service"]),
             operation=str(found.get("operation") or "execute"),
-            total_tokens=int(found.get("tokens") or 0),
             success=bool(found["success"]),
-            duration=float(found.get("duration_seconds") or 0.0),
             metadata={**metadata, **_mapping(more)},
             **facts,
         )
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+    numbers = (fact for fact in facts.values() if isinstance(fact, int | float))
+    return record if all(abs(number) <= _LARGEST for number in numbers) else None
 
 
 def read_records(path: Path) -> Iterator[UsageRecord]:
@@ -169,8 +178,12 @@ def read_records(path: Path) -> Iterator[UsageRecord]:
 
 def _moment(stamp: Any) -> float:
     if isinstance(stamp, int | float):
-        return float(stamp)
-    return datetime.fromisoformat(stamp).timestamp()
+        moment = float(stamp)
+    else:
+        moment = datetime.fromisoformat(stamp).timestamp()
+    if not _CALENDAR[0] <= moment < _CALENDAR[1]:  # nor where it is not a number
+        raise ValueError(stamp)
+    return moment
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -4,8 +4,8 @@ import atexit
 import contextlib
 import logging
 import os
+import signal
 import threading
-import time
 from collections import deque
 from concurrent.futures import Future
 from typing import Final
@@ -29,8 +29,8 @@ CAPACITY: Final = 50_000
 
 _BATCH: Final = 2_000
 _LONGEST_PAUSE: Final = 1.0
-_LAST_TRIES: Final = 2.0
-"""Seconds for which a store that cannot be written is tried again when everything ends."""
+_SAID_AFTER: Final = 3
+"""Failures in a row after which the log of the program is told; a hiccup is not worth a word."""
 
 _Done = Future[None]
 
@@ -50,8 +50,9 @@ class UsageLog:
     """Writes records to *sink*, some 20 ms after they were recorded, in batches.
 
     A thread of its own does it, from the first record on. While the store cannot be written it
-    tries again and again, and says so once in the log of the program; past 50,000 records that
-    wait, new ones are dropped. No call ever waits for it, or fails because of it.
+    tries again and again, and from the third time on says so once in the log of the program; past
+    50,000 records that wait, new ones are dropped. No call ever waits for it, or fails because of
+    it.
 
     What was recorded is written when the interpreter exits, also without ``aclose``.
     """
@@ -67,7 +68,9 @@ class UsageLog:
     _thread: threading.Thread | None = field(default=None, init=False)
     _writing: threading.Lock = field(factory=threading.Lock, init=False)
     _unsynced: bool = field(default=False, init=False)
-    _failing: bool = field(default=False, init=False)
+    _failures: int = field(default=0, init=False)  # in a row
+    _said: bool = field(default=False, init=False)
+    _error: UsageStoreError | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         _logs.add(self)
@@ -78,7 +81,7 @@ class UsageLog:
             self.dropped += 1
             return
         self._pending.append(record)
-        if not self._state.work.is_set():
+        if self._thread is None or not self._state.work.is_set():
             self._wake()
 
     async def flush(self) -> None:
@@ -98,8 +101,9 @@ class UsageLog:
     async def aclose(self) -> None:
         """Write what waits, and let go of the store until something is recorded again.
 
-        Never raises because of the store: what cannot be written within some seconds is dropped,
-        and the log of the program says how many. Not cancellable.
+        Never raises because of the store: it is tried once more, which waits a second for others
+        that hold it; what cannot be written then is dropped, and the log of the program says why
+        and how many. Not cancellable.
         """
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self.close)
@@ -134,15 +138,20 @@ class UsageLog:
                 self._thread = thread
 
     def _run(self, state: _Signals) -> None:
+        # Else it would be woken for each process that ends while the main thread starts another.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         pause = INTERVAL
         while not state.closing.is_set():
             state.work.wait()
             state.hurry.wait(pause)
             state.hurry.clear()
             state.work.clear()
+            if self._pending:  # more will come: let nobody have to wake this thread for it
+                state.work.set()
             if self._write():
                 pause = INTERVAL
-            else:
+            elif not state.closing.is_set():  # else there are last words to come
+                self._say_so()
                 state.work.set()
                 pause = min(_LONGEST_PAUSE, 2 * pause)
 
@@ -181,9 +190,9 @@ class UsageLog:
         except Exception:
             if not self._write_one_by_one():
                 return False
-        if self._failing:
-            self._failing = False
+        if self._said or (self._failures and self.dropped):
             logger.warning("usage is written again; %d records were lost", self.dropped)
+        self._failures, self._said = 0, False
         return True
 
     def _write_one_by_one(self) -> bool:
@@ -221,22 +230,22 @@ class UsageLog:
             self._unsynced = False
 
     def _failed(self, error: UsageStoreError) -> None:
-        if not self._failing:
-            self._failing = True
-            logger.warning("%s; it is tried again, and calls go on", error)
+        self._failures += 1
+        self._error = error
         with self._state.lock:
             asked = self._asked[:]
             self._asked.clear()
         for done in asked:
             done.set_exception(error)
 
+    def _say_so(self) -> None:
+        if self._failures >= _SAID_AFTER and not self._said:
+            self._said = True
+            logger.warning("%s; it is tried again, and calls go on", self._error)
+
     def _write_last(self) -> None:
-        deadline = time.monotonic() + _LAST_TRIES
-        while not self._write():
-            if time.monotonic() > deadline:
-                self._give_up()
-                break
-            time.sleep(INTERVAL)
+        if not self._write():  # where others hold the store, the sink has waited for them
+            self._give_up()
         with contextlib.suppress(UsageStoreError):  # it is written; only a power cut could undo it
             self._sync()
         self.sink.close()
@@ -252,7 +261,8 @@ class UsageLog:
                 else:
                     lost += 1
         self.dropped += lost
-        logger.warning("usage could not be written; %d records are lost", lost)
+        records = "1 record is" if lost == 1 else f"{lost} records are"
+        logger.warning("%s; %s lost", self._error, records)
 
     def after_fork(self) -> None:
         """In the child: what waits is the parent's to write, and its thread is not here."""

@@ -63,8 +63,9 @@ def _rows(db: sqlite3.Connection, records: Sequence[UsageRecord]) -> list[tuple[
             session = session_at(record.at, session)
         rows.append(row_of(record, record.session or ("" if session is None else session.id)))
     if session is not None:
-        db.execute("DELETE FROM session")
-        db.execute("INSERT INTO session VALUES (?, ?)", (session.id, session.last))
+        there = "UPDATE session SET id = ?, last = ?"
+        put = "INSERT INTO session VALUES (?, ?)" if found is None else there
+        db.execute(put, (session.id, session.last))
     return rows
 
 

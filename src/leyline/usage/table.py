@@ -49,10 +49,10 @@ def row_of(record: UsageRecord, session: str) -> tuple[Any, ...]:
     """*record* as a row of ``INSERT``."""
     r = record
     return (
-        r.at, session, _text(r.service), _text(r.model), _text(r.operation), r.input_tokens,
+        r.at, _text(session), _text(r.service), _text(r.model), _text(r.operation), r.input_tokens,
         r.cached_tokens, r.output_tokens, r.reasoning_tokens, r.total_tokens, r.requests,
         r.measured, r.cost_usd, r.cost_estimated, r.success, r.refused, _text(r.failure),
-        r.duration, r.queued, r.attempt, _text(r.call), r.prompt_sha256, r.prompt_bytes,
+        r.duration, r.queued, r.attempt, _text(r.call), _text(r.prompt_sha256), r.prompt_bytes,
         _text(r.prompt), json_of(r.metadata) if r.metadata else None,
     )  # fmt: skip
 
