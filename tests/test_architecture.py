@@ -11,8 +11,8 @@ ROOT = Path(leyline.__file__).parent
 
 STOREYS = {
     "model": 1, "errors": 1, "clock": 1, "config": 1, "database": 1, "events": 1, "policies": 1,
-    "gather": 1, "limits": 1, "plain": 1, "program": 1, "quota_limits": 1, "redaction": 1,
-    "template": 1, "tokens": 1, "wording": 1,
+    "arguments": 1, "forks": 1, "gather": 1, "limits": 1, "plain": 1, "program": 1,
+    "quota_limits": 1, "redaction": 1, "template": 1, "tokens": 1, "wording": 1,
     "process": 2, "outcome": 2, "health": 2, "quota": 2, "services": 2, "usage": 2,
     "telemetry": 2,
     "calls": 3,

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -104,6 +105,73 @@ def test_a_file_that_cannot_be_used_costs_no_descriptors(tmp_path: Path):
             with pytest.raises(UsageStoreError):
                 open_for_reading(tmp_path / name, SCHEMA)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+# Files that are removed or replaced while they are in use
+
+
+def remove(path: Path, *endings: str) -> None:
+    for ending in ("", *endings):
+        Path(f"{path}{ending}").unlink()
+
+
+@pytest.mark.parametrize("endings", [("-wal", "-shm"), ()])
+def test_a_file_that_was_removed_is_made_anew(file: DatabaseFile, endings: tuple[str, ...]):
+    add(file, 1)
+    remove(file.path, *endings)
+    assert numbers(file) == []
+    add(file, 2)
+    assert numbers(DatabaseFile(file.path, SCHEMA)) == [2]
+
+
+def test_all_who_had_a_file_that_was_removed_have_the_same_new_one(file: DatabaseFile):
+    others = [DatabaseFile(file.path, SCHEMA) for _ in range(3)]
+    for number, other in enumerate([file, *others]):
+        add(other, number)
+    remove(file.path, "-wal", "-shm")
+    for number, other in enumerate([*others, file]):
+        add(other, 10 + number)
+    for other in [file, *others]:
+        assert numbers(other) == [10, 11, 12, 13]
+
+
+def test_a_file_that_was_put_in_the_place_of_another_is_used(file: DatabaseFile, tmp_path: Path):
+    add(file, 1)
+    spare = DatabaseFile(tmp_path / "spare.db", SCHEMA)
+    add(spare, 2)
+    spare.close()
+    remove(file.path, "-wal", "-shm")
+    spare.path.rename(file.path)
+    add(file, 3)
+    assert numbers(file) == [2, 3]
+
+
+def test_a_folder_that_was_removed_is_made_anew(tmp_path: Path):
+    file = DatabaseFile(tmp_path / "state" / "numbers.db", SCHEMA)
+    add(file, 1)
+    shutil.rmtree(tmp_path / "state")
+    add(file, 2)
+    assert numbers(file) == [2]
+
+
+def test_what_is_irreplaceable_never_begins_anew(tmp_path: Path):
+    file = DatabaseFile(tmp_path / "numbers.db", SCHEMA, irreplaceable=True)
+    add(file, 1)
+    file.close()
+    file.path.rename(tmp_path / "away")
+    for _ in range(2):  # also when it was closed after the first error
+        with pytest.raises(UsageStoreError, match="removed or replaced while it was in use"):
+            add(file, 2)
+        assert not file.path.exists()
+    other = DatabaseFile(file.path, SCHEMA)
+    add(other, 3)
+    other.close()
+    with pytest.raises(UsageStoreError, match="removed or replaced"):
+        numbers(file)
+    remove(file.path)
+    (tmp_path / "away").rename(file.path)  # it was put back
+    add(file, 4)
+    assert numbers(file) == [1, 4]
 
 
 # Forks

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leyline.policies import BudgetPolicy, ConcurrencyPolicy, RetryPolicy
+from leyline.policies import BreakerPolicy, BudgetPolicy, ConcurrencyPolicy, RetryPolicy
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,9 @@ from leyline.policies import BudgetPolicy, ConcurrencyPolicy, RetryPolicy
         (ConcurrencyPolicy, {"least": 0}),
         (ConcurrencyPolicy, {"initial": 0}),
         (ConcurrencyPolicy, {"least": 5, "most": 4}),
+        (BreakerPolicy, {"opening": 0.0}),
+        (BreakerPolicy, {"opening": math.nan}),
+        (BreakerPolicy, {"opening": 300.0, "cap": 60.0}),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_its_name(policy: type, wrong: dict[str, float]):
@@ -36,6 +39,13 @@ def test_what_is_allowed_by_default_is_bounded():
     assert RetryPolicy().attempts == 3
     assert (BudgetPolicy().share, BudgetPolicy().least) == (0.2, 3)
     assert ConcurrencyPolicy(most=4).most == 4  # whatever it would begin with
+
+
+@pytest.mark.parametrize(("opening", "cap"), [(10.0, 60.0), (60.0, 60.0), (300.0, 300.0)])
+def test_a_breaker_stays_open_for_as_long_as_was_said_whatever_the_cap_would_be(
+    opening: float, cap: float
+):
+    assert BreakerPolicy(opening=opening).cap == cap
 
 
 @given(

@@ -5,6 +5,7 @@ import sys
 
 import anyio
 import pytest
+from attrs import evolve
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -12,6 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from leyline import (
     BreakerPolicy,
+    Call,
     CommandNotFoundError,
     OutputConfig,
     OutputFormat,
@@ -248,6 +250,19 @@ async def test_calls_side_by_side_keep_their_own_events(spans: Spans):
         assert len(spans.children(call)) == 2
         services = {one.attributes["leyline.service"] for one in told}
         assert services == {call.attributes["leyline.service"]}
+
+
+async def test_a_call_that_is_mapped_more_than_once_has_a_span_each_time(spans: Spans):
+    call = Call(prompt="hello")
+    calls = [call, call, evolve(call, prompt="a copy"), Call(prompt="another")]
+    async with registry_of(spans, svc=shell("sleep 0.1; echo hi")) as registry:
+        items = [item async for item in registry.map(calls, concurrency=4, ordered=True)]
+    assert items[0].call.id == call.id
+    ids = [item.call.id for item in items]
+    assert len(set(ids)) == 4
+    assert sorted(span.attributes["leyline.call"] for span in spans.calls()) == sorted(ids)
+    assert all(len(spans.children(span)) == 1 for span in spans.calls())
+    assert not spans.hook._calls
 
 
 async def test_a_change_that_no_call_brought_about_is_in_no_span(spans: Spans):

@@ -14,11 +14,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote
-from weakref import WeakValueDictionary
 
 from attrs import define, field, frozen
 
 from leyline.errors import LeylineError
+from leyline.forks import keep_out_of_forks
 
 T = TypeVar("T")
 
@@ -108,17 +108,25 @@ class Schema:
 class DatabaseFile:
     """The file at *path*; opened when it is used, and again after an error or a fork.
 
+    Where it was removed or replaced meanwhile, the next transaction has the one that is there, or
+    a new one: what was in the other is gone.
+
     patience: Seconds to wait for the locks of others.
+    irreplaceable: Another file in its place is an error, and so is none; nothing begins anew.
     """
 
     path: Path
     schema: Schema
     patience: float = PATIENCE
+    irreplaceable: bool = field(default=False, kw_only=True)
     _gate: threading.RLock = field(factory=threading.RLock)
     _db: sqlite3.Connection | None = None
+    _identity: tuple[int, int] | None = None  # of the file that was opened last
 
     def __attrs_post_init__(self) -> None:
-        _files[id(self)] = self
+        # What SQLite knows of its locks does not survive a fork: a child would believe that it
+        # holds them, or never get them.
+        keep_out_of_forks(self)
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """The only writer of the file, until the block ends well; else nothing was written.
@@ -167,7 +175,7 @@ class DatabaseFile:
         with self._gate:
             try:
                 with self._translating():
-                    db = self._db = self._db or self._open()
+                    db = self._db = self._opened() or self._open()
                     _patiently(self.patience, begin, db)
                 with self._translating(_OF_BLOCKS):
                     yield db
@@ -182,13 +190,25 @@ class DatabaseFile:
             self.path, purpose=" for writing", patience=self.patience, spared=spared
         )
 
+    def _opened(self) -> sqlite3.Connection | None:
+        """The file, if it is open and still there."""
+        if self._db is not None and _identity(self.path) != self._identity:
+            self.close()
+        return self._db
+
     def _open(self) -> sqlite3.Connection:
+        lost = self._identity is not None and _identity(self.path) != self._identity
+        if lost and self.irreplaceable:
+            why = "it was removed or replaced while it was in use; put it back, or begin anew"
+            raise self.schema.fail(str(self.path), why)
         _refuse_folder(self.path, self.schema)
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        if 0 < self.path.stat().st_size < 512:  # SQLite itself would write over it
+        found = self.path.stat()
+        if 0 < found.st_size < 512:  # SQLite itself would write over it
             raise self.schema.fail(str(self.path), _ADVICE[sqlite3.SQLITE_NOTADB])
+        self._identity = found.st_dev, found.st_ino
         # Before a fork, the thread that forks closes it.
         db = sqlite3.connect(self.path, timeout=0.0, isolation_level=None, check_same_thread=False)
         try:
@@ -222,6 +242,15 @@ def open_for_reading(path: Path, schema: Schema) -> sqlite3.Connection:
             else:
                 return db
         raise error or sqlite3.OperationalError("unable to open database file")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at *path* from any other; None if there is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _refuse_folder(path: Path, schema: Schema) -> None:
@@ -265,44 +294,3 @@ def _reason(error: sqlite3.Error | OSError, purpose: str, patience: float) -> st
         unreachable = f"it cannot be opened{purpose}; see to its rights and its folder's"
         advice = _ADVICE.get(code, unreachable)
     return f"{advice} ({error})"
-
-
-# What SQLite knows of its locks does not survive a fork: a child would believe that it holds
-# them, or never get them. So no file is open while a process forks.
-
-_files: Final = WeakValueDictionary[int, DatabaseFile]()
-
-
-class _Forks:
-    """Closes all files before a fork; one fork at a time, as other threads may fork too."""
-
-    def __init__(self) -> None:
-        self._gate = threading.RLock()
-        self._frozen: list[DatabaseFile] = []
-
-    def before(self) -> None:
-        self._gate.acquire()
-        while left := self._left():  # more of them may come meanwhile
-            for file in left:
-                file.freeze()
-                self._frozen.append(file)
-
-    def after(self, *, child: bool) -> None:
-        while self._frozen:
-            self._frozen.pop().thaw(child=child)
-        if child:
-            self._gate = threading.RLock()  # others may have waited for the old one
-        else:
-            self._gate.release()
-
-    def _left(self) -> list[DatabaseFile]:
-        files = (reference() for reference in _files.valuerefs())  # at once: no thread adds to it
-        return [file for file in files if file is not None and file not in self._frozen]
-
-
-_forks: Final = _Forks()
-os.register_at_fork(
-    before=_forks.before,
-    after_in_parent=lambda: _forks.after(child=False),
-    after_in_child=lambda: _forks.after(child=True),
-)

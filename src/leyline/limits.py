@@ -1,5 +1,7 @@
 """What may be used in how long: limits as frozen values, and what one call weighs."""
 
+import functools
+from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -70,21 +72,34 @@ class DailyReset:
     hour: int = 0
 
     def day(self, wall: float) -> int:
-        """The number of the day that Unix time *wall* lies in."""
-        return self._local(wall).toordinal()
+        """The number of the day that Unix time *wall* lies in; later it is never less."""
+        day = _day_by_clock(self, wall)
+        while wall >= _begin(self, day + 1):  # it has begun, and then the clock was put back
+            day += 1
+        return day
 
     def ends(self, wall: float) -> float:
         """Unix time at which the day that *wall* lies in is over."""
-        morning = self._local(wall) + timedelta(days=1)
-        zone = ZoneInfo(self.zone)
-        return datetime(
-            morning.year, morning.month, morning.day, self.hour, tzinfo=zone
-        ).timestamp()
+        return _begin(self, self.day(wall) + 1)
 
-    def _local(self, wall: float) -> datetime:
-        """The day that *wall* lies in, as a moment of that day."""
-        local = datetime.fromtimestamp(wall, ZoneInfo(self.zone)).replace(tzinfo=None)
-        return local - timedelta(hours=self.hour)
+
+def _day_by_clock(reset: DailyReset, wall: float) -> int:
+    """The day that the clock shows at *wall*, with its hour taken for midnight."""
+    local = datetime.fromtimestamp(wall, ZoneInfo(reset.zone)).replace(tzinfo=None)
+    return (local - timedelta(hours=reset.hour)).toordinal()
+
+
+@functools.lru_cache(maxsize=256)
+def _begin(reset: DailyReset, day: int) -> float:
+    """Unix time at which the clock first shows the *day*, or a later one."""
+    zone = ZoneInfo(reset.zone)
+    begin = datetime.fromordinal(day).replace(hour=reset.hour, tzinfo=zone)
+    first, other = begin.timestamp(), begin.replace(fold=1).timestamp()
+    if first <= other:
+        return first
+    # The clock never shows that hour: it is put forward, past it, in between.
+    seconds = range(int(other), int(first))
+    return other + bisect_left(seconds, day, key=functools.partial(_day_by_clock, reset))
 
 
 @frozen(kw_only=True)

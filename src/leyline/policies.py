@@ -5,7 +5,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, Factory, field, frozen
 
 from leyline.plain import shown
 
@@ -26,6 +26,8 @@ _FINITE: Final = _expect("zero or more, and finite", lambda value: 0 <= value < 
 _POSITIVE: Final = _expect("a positive number", lambda value: value > 0)
 _SHARE: Final = _expect("a number from 0 to 1", lambda value: 0 <= value <= 1)
 _PART: Final = _expect("more than 0, and at most 1", lambda value: 0 < value <= 1)
+
+_CAP: Final = 60.0
 
 
 @frozen(kw_only=True)
@@ -75,7 +77,10 @@ class BreakerPolicy:
         *window* seconds failed.
     opening, cap: Seconds that it stays open the first time, and at most; doubled each time that
         the probe fails, and shortened or lengthened by up to a tenth at random. However long
-        an outage, about *cap* seconds after its end somebody has tried.
+        an outage, about *cap* seconds after its end somebody has tried. A minute, or *opening*
+        where that is more.
+
+    Raises ValueError if *opening* is more than a *cap* that was given.
     """
 
     consecutive: int = field(default=5, validator=_ONE_OR_MORE)
@@ -83,7 +88,15 @@ class BreakerPolicy:
     volume: int = field(default=10, validator=_ONE_OR_MORE)
     window: float = field(default=60.0, validator=_POSITIVE)
     opening: float = field(default=10.0, validator=_POSITIVE)
-    cap: float = field(default=60.0, validator=_POSITIVE)
+    cap: float = field(
+        default=Factory(lambda self: max(_CAP, self.opening), takes_self=True), validator=_POSITIVE
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.opening > self.cap:
+            raise ValueError(
+                f"expected opening to be at most cap, got {self.opening:g} and {self.cap:g}"
+            )
 
 
 @frozen(kw_only=True)

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from leyline.calls.breaker import Breaker, Change, Denied, Permit
+from leyline.calls.breaker import LOOK_AGAIN, Breaker, Change, Denied, Permit
 from leyline.model import BreakerState
 from leyline.policies import BreakerPolicy
 
@@ -163,7 +163,7 @@ def test_of_a_thousand_callers_when_half_open_one_goes():
     assert probe.change is not None
     assert (probe.change.before, probe.change.after) == (OPEN, HALF_OPEN)
     others = [answer for answer in answers if isinstance(answer, Denied)]
-    assert {(other.state, other.until) for other in others} == {(HALF_OPEN, 10.0 + LEASE)}
+    assert {(other.state, other.until) for other in others} == {(HALF_OPEN, 10.0 + LOOK_AGAIN)}
 
 
 def test_it_is_half_open_from_the_end_of_its_open_time_on_even_if_nobody_comes():
@@ -227,8 +227,17 @@ def test_a_lost_probe_gives_way_when_its_lease_is_over():
     let_go(service, 10.0)
     assert denied(service, 39.999).until == 40.0
     assert let_go(service, 40.0).probe
-    assert denied(service, 40.0).until == 70.0
+    assert denied(service, 69.999).until == 70.0
     assert service.state(40.0) is HALF_OPEN
+
+
+def test_while_a_probe_is_out_the_others_are_told_to_look_again_soon_and_not_after_its_lease():
+    service = opened()
+    let_go(service, 10.0)
+    for now in (10.0, 11.0, 25.5):
+        assert denied(service, now).until == service.snapshot(now).until == now + LOOK_AGAIN
+    assert service.snapshot(39.5).until == 40.0
+    assert service.snapshot(41.0).until <= 41.0
 
 
 def test_a_lost_probe_that_succeeds_after_all_closes_it_and_the_next_one_has_no_say_then():
@@ -263,7 +272,8 @@ def test_a_lost_probe_that_is_dropped_does_not_let_another_go_beside_its_success
     lost = let_go(service, 10.0)
     let_go(service, 45.0)
     service.dropped(lost, 46.0)
-    assert denied(service, 46.0).until == 75.0
+    denied(service, 46.0)
+    assert denied(service, 74.999).until == 75.0
 
 
 def test_a_late_success_of_a_call_from_before_the_opening_closes_nothing():
@@ -275,7 +285,7 @@ def test_a_late_success_of_a_call_from_before_the_opening_closes_nothing():
     probe = let_go(service, 10.0)
     assert service.succeeded(slow[1], 11.0) is None
     assert service.state(11.0) is HALF_OPEN
-    assert denied(service, 11.0).until == 40.0, "the probe still keeps others from trying"
+    assert denied(service, 11.0).state is HALF_OPEN, "the probe still keeps others from trying"
     service.failed(probe, 12.0)
     assert service.succeeded(slow[2], 13.0) is None
     assert opened_for(service, 13.0) == 19
@@ -304,7 +314,7 @@ def test_calls_from_before_say_nothing_either_when_they_are_dropped():
     assert denied(service, 1.0).until == 10.0
     let_go(service, 10.0)
     service.dropped(old, 11.0)
-    assert denied(service, 11.0).until == 40.0
+    assert denied(service, 39.999).until == 40.0
 
 
 def test_what_has_reported_may_still_be_dropped_which_changes_nothing():

@@ -8,7 +8,7 @@ import pytest
 
 from leyline.calls.job import Job
 from leyline.errors import QuotaExceededError
-from leyline.model import FailureKind
+from leyline.model import FailureKind, Priority
 from leyline.policies import ConcurrencyPolicy
 from tests.calls.scripted import Outcome, Scripted, script, service
 from tests.virtual import VIRTUAL_BACKEND
@@ -165,3 +165,19 @@ async def test_in_the_queue_for_a_place_nobody_holds_quota():
         assert called.service.meter is not None
         status = await called.service.meter.admission.status()
         assert status.limits[0].used == 1
+
+
+async def test_the_more_urgent_call_has_the_next_place():
+    order = list[str]()
+    async with crowd(Bears(1), initial=1, most=1) as called:
+
+        async def ask(name: str, priority: Priority) -> None:
+            assert (await called.call(priority=priority)).success
+            order.append(name)
+
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(ask, f"low {number}", Priority.LOW)
+            await anyio.sleep(0.5)
+            group.start_soon(ask, "high", Priority.HIGH)
+    assert order == ["low 0", "high", "low 1", "low 2"]

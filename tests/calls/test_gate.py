@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leyline.calls.concurrency import AdaptiveLimit, Gate, Ticket
+from leyline.model import Priority
 from leyline.policies import ConcurrencyPolicy
 from tests.virtual import VIRTUAL_BACKEND, run_virtual
 
@@ -34,8 +35,13 @@ class Visitors:
         self.refused: list[object] = []
         self.most_inside = 0
 
-    async def visit(self, name: object, max_wait: float | None = None) -> None:
-        async with self.gate.enter(max_wait=max_wait) as ticket:
+    async def visit(
+        self,
+        name: object,
+        max_wait: float | None = None,
+        priority: Priority = Priority.NORMAL,
+    ) -> None:
+        async with self.gate.enter(max_wait=max_wait, priority=priority) as ticket:
             if ticket is None:
                 self.refused.append((name, anyio.current_time()))
                 return
@@ -57,6 +63,16 @@ async def test_who_comes_first_is_first():
     assert visitors.entered == list(range(10))
     assert visitors.most_inside == 2
     assert anyio.current_time() == pytest.approx(5.0)
+    assert quiet(visitors.gate)
+
+
+async def test_the_more_urgent_goes_first():
+    visitors = Visitors(gate_of(1))
+    async with anyio.create_task_group() as group:
+        for name in ("inside", "low", "normal", "high", "low too", "high too"):
+            priority = Priority[name.split()[0].upper()] if name != "inside" else Priority.NORMAL
+            group.start_soon(visitors.visit, name, None, priority)
+    assert visitors.entered == ["inside", "high", "high too", "normal", "low", "low too"]
     assert quiet(visitors.gate)
 
 
@@ -199,7 +215,7 @@ async def test_ten_thousand_wait_in_order_and_none_is_woken_in_vain():
         for number in range(10_000):
             group.start_soon(visitors.visit, number, 1e6)
         await anyio.sleep(0.05)
-        waiters = list(visitors.gate._waiters)
+        waiters = list(visitors.gate._waiters._classes[Priority.NORMAL])
         await anyio.sleep(0.1)
         assert [waiter.turn.is_set() for waiter in waiters[:11]] == [True] * 10 + [False]
     assert visitors.entered == list(range(10_000))

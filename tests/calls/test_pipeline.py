@@ -161,6 +161,10 @@ def test_attempts_of_a_file_are_made(tmp_path: Path):
         ("budget: {window: 0}", "budget.window: expected a positive number, got 0"),
         ("breaker: {rate: 0}", "breaker.rate: expected more than 0, and at most 1, got 0"),
         ("breaker: {opening: -10}", "breaker.opening: expected a positive number, got -10"),
+        (
+            "breaker: {opening: 300, cap: 60}",
+            "breaker: expected opening to be at most cap, got 300 and 60",
+        ),
         ("concurrency: {least: 0}", "concurrency.least: expected 1 or more, got 0"),
         (
             "concurrency: {least: 5, most: 4}",

@@ -1,8 +1,9 @@
 """What calls weigh, and when the calendar days of a quota begin."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from datetime import date as date_of
-from datetime import datetime
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from attrs import evolve
@@ -83,7 +84,16 @@ def test_no_day_comes_back_and_none_is_left_out(date: tuple[int, int, int], hour
 @given(
     wall=st.floats(1.7e9, 2.2e9),
     zone=st.sampled_from(
-        ["UTC", PACIFIC, "Asia/Tokyo", "America/Santiago", "Australia/Lord_Howe", "Asia/Kathmandu"]
+        [
+            "UTC",
+            PACIFIC,
+            "Asia/Tokyo",
+            "America/Santiago",
+            "Australia/Lord_Howe",
+            "Asia/Kathmandu",
+            "Pacific/Chatham",
+            "Antarctica/Troll",
+        ]
     ),
     hour=st.integers(0, 23),
 )
@@ -93,3 +103,57 @@ def test_the_next_day_begins_where_one_ends(wall: float, zone: str, hour: int):
     assert 0 < ends - wall <= 25 * HOUR
     assert reset.day(ends - 0.001) == reset.day(wall)
     assert reset.day(ends) == reset.day(wall) + 1
+
+
+def changes(zone: ZoneInfo, year: int) -> Iterator[int]:
+    """The moments of *year* at which the clock of *zone* is changed, to the second."""
+
+    def offset(moment: int) -> timedelta | None:
+        return datetime.fromtimestamp(moment, zone).utcoffset()
+
+    begin = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
+    for week in range(begin, begin + 53 * 7 * 86_400, 7 * 86_400):
+        before, after = week, week + 7 * 86_400
+        if offset(before) == offset(after):
+            continue
+        while after - before > 1:
+            middle = (before + after) // 2
+            before, after = (
+                (middle, after) if offset(middle) == offset(before) else (before, middle)
+            )
+        yield after
+
+
+def all_changes(year: int) -> dict[tuple[int, timedelta | None, timedelta | None], str]:
+    """One zone for each way in which a clock is changed in *year*."""
+    found: dict[tuple[int, timedelta | None, timedelta | None], str] = {}
+    for name in sorted(available_timezones()):
+        zone = ZoneInfo(name)
+        for at in changes(zone, year):
+            before, after = (datetime.fromtimestamp(t, zone).utcoffset() for t in (at - 1, at))
+            found.setdefault((at, before, after), name)
+    return found
+
+
+def test_in_no_zone_and_at_no_hour_a_day_comes_back_or_ends_late_when_clocks_change():
+    found = all_changes(2026)
+    shifts = {(before, after) for _, before, after in found}
+    assert (timedelta(hours=2), timedelta()) in shifts  # by two hours, in Troll
+    assert (timedelta(hours=13.75), timedelta(hours=12.75)) in shifts  # at no full hour, in Chatham
+    for (at, _, _), zone in found.items():
+        for hour in range(24):
+            reset = DailyReset(zone=zone, hour=hour)
+            around = [at + minutes * 60.0 for minutes in range(-195, 200, 15)]
+            days = [reset.day(moment) for moment in around]
+            assert days == sorted(days), (zone, hour)
+            assert days[-1] - days[0] <= 1, (zone, hour)
+            ends = reset.ends(around[0])
+            assert reset.day(ends - 0.001) == days[0], (zone, hour)
+            assert reset.day(ends) == days[0] + 1, (zone, hour)
+
+
+def test_a_day_that_a_zone_leaves_out_takes_no_time():
+    reset = DailyReset(zone="Pacific/Apia")
+    eve = unix(2011, 12, 29, 12, zone="Pacific/Apia")
+    assert reset.ends(eve) == unix(2011, 12, 31, zone="Pacific/Apia")
+    assert reset.day(reset.ends(eve)) == date_of(2011, 12, 31).toordinal()

@@ -50,6 +50,21 @@ def test_most_starts_are_the_highest_class_even_behind_an_old_backlog():
     assert sum(name.startswith("high") for name in first) >= 90
 
 
+def test_to_look_who_is_first_changes_nothing():
+    queue = Queue[str]()
+    assert queue.first is None
+    queue.add("low", LOW)
+    assert queue.first == "low"
+    for number in range(2 * PATIENCE):
+        queue.add(f"high {number}", HIGH)
+    served: list[str] = []
+    while (first := queue.first) is not None:
+        assert queue.first == first
+        served.append(first)
+        assert queue.pop() == first
+    assert served.index("low") == PATIENCE
+
+
 def test_who_has_left_is_not_served():
     queue = Queue[str]()
     queue.add("a", NORMAL, deadline=1.0)

@@ -19,8 +19,8 @@ from attrs import evolve
 from leyline.clock import Clock
 from leyline.database import DatabaseFile, Schema
 from leyline.errors import LedgerError
-from leyline.limits import Weight
-from leyline.quota import Booked, accounts_file
+from leyline.limits import Weight, named_limit
+from leyline.quota import Booked, Refused, accounts_file
 from leyline.quota.sqlite import SqliteLedger
 from leyline.testing.ledgers import LedgerConformance, OpenLedger
 from leyline.testing.ledgers.samples import LATE, MINUTE, ONE, TOKENS, book, new_id, taken
@@ -540,3 +540,18 @@ async def test_ledgers_that_compete_for_the_lock_lose_nothing(path: Path):
     assert not isinstance(refused, Booked)
     for ledger in ledgers:
         await ledger.aclose()
+
+
+async def test_a_file_that_is_removed_while_in_use_is_not_shared_by_half(path: Path):
+    rpm = (named_limit("rpm", 2),)
+    old, new = SqliteLedger(path), SqliteLedger(path)
+    await old.book("a", "before", rpm, Weight(), max_delay=0.0)
+    for ending in ("", "-wal", "-shm"):
+        Path(f"{path}{ending}").unlink()
+    outcomes = [
+        await ledger.book("a", str(number), rpm, Weight(), max_delay=0.0)
+        for number, ledger in enumerate((new, old, new, old))
+    ]
+    assert [type(outcome) for outcome in outcomes] == [Booked, Booked, Refused, Refused]
+    await old.aclose()
+    await new.aclose()

@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -221,3 +223,25 @@ async def test_a_state_in_memory_leaves_no_folder_behind():
     del store
     gc.collect()
     assert not folder.exists()
+
+
+FORKING = """
+import os, sys
+from leyline.clock import SYSTEM_CLOCK
+from leyline.quota import Slots, Store
+
+store = Store.at(":memory:", SYSTEM_CLOCK)
+slot = Slots(store.slots_folder, "svc", 1).try_take()
+child = os.fork()
+if child == 0:
+    sys.exit()  # with what is to be done at the end of a process
+os.waitpid(child, 0)
+print(store.slots_folder.exists(), store.slots_folder)
+"""
+
+
+def test_the_end_of_a_forked_child_leaves_its_parents_slots_where_they_are():
+    said = subprocess.check_output([sys.executable, "-c", FORKING], text=True)
+    there, _, folder = said.strip().partition(" ")
+    assert there == "True"
+    assert not Path(folder).exists()  # but its own end does not

@@ -17,6 +17,9 @@ _JITTER: Final = 0.1
 
 _TRYING: Final = "one call at a time may try whether it is back"
 
+LOOK_AGAIN: Final = 1.0
+"""Seconds after which those whom a probe keeps out may ask again; its answer can come any time."""
+
 
 @frozen(kw_only=True)
 class Change:
@@ -45,7 +48,7 @@ class Permit:
 class Denied:
     """No call may go.
 
-    until: From when on one may, as far as is known: a probe may have its answer sooner. Infinite
+    until: When to ask again: once the open time is over; soon, while a probe is out. Infinite
         where the service is disabled. state, reason: Why.
     """
 
@@ -58,8 +61,8 @@ class Denied:
 class BreakerSnapshot:
     """A breaker as it stands at one moment.
 
-    until: From when on a call may go: in the past or now where one may at once; infinite where
-        the service is disabled. reason: Why it came to this state; empty if it never left closed.
+    until: When to ask whether a call may go, as in ``Denied``; in the past or now where one may at
+        once. reason: Why it came to this state; empty if it never left closed.
     consecutive: Failures in a row. failures, calls: Those in the window, and all that ended in
         it. None of these counts what was tried while it was not closed.
     """
@@ -88,7 +91,8 @@ class Breaker:
 
     Calls that were let go before it last opened or closed change nothing, whatever they report.
 
-    lease: Seconds for which a probe keeps others from trying. Raises ValueError unless over 0.
+    lease: Seconds for which a probe keeps others from trying. Others are not told to wait that
+        long: by then it has been given up. Raises ValueError unless over 0.
     Every ``now`` is in monotonic seconds.
     """
 
@@ -110,7 +114,7 @@ class Breaker:
     def allow(self, now: float) -> Permit | Denied:
         """Whether a call may go; if so, report what comes of it, whatever that is."""
         if now < self._until:
-            return Denied(until=self._until, state=self._state, reason=self._reason)
+            return Denied(until=self._ask_at(now), state=self._state, reason=self._reason)
         if self._state is BreakerState.CLOSED:
             return Permit(generation=self._generation, probe=False)
         change = None
@@ -180,12 +184,18 @@ class Breaker:
         failures, calls = self._window.counts(now)
         return BreakerSnapshot(
             state=self.state(now),
-            until=self._until,
+            until=self._ask_at(now),
             reason=self._reason,
             consecutive=self._consecutive,
             failures=failures,
             calls=calls,
         )
+
+    def _ask_at(self, now: float) -> float:
+        """When to ask again who may not go now."""
+        if self._state is BreakerState.HALF_OPEN:
+            return min(self._until, now + LOOK_AGAIN)
+        return self._until
 
     def _too_much(self, now: float) -> str:
         """Why it is time to open, if it is."""

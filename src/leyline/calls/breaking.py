@@ -61,7 +61,10 @@ class Breaking:
         if denied.state is BreakerState.DISABLED:
             return CommandNotFoundError(self.service, denied.reason)
         wait = max(0.0, denied.until - self.clock.monotonic())
-        reason = f"it is left alone for {math.ceil(wait)} s: {denied.reason}"
+        seconds = math.ceil(wait)
+        reason = f"it is left alone for {seconds} s: {denied.reason}"
+        if denied.state is BreakerState.HALF_OPEN:
+            reason = f"{denied.reason}, and one does; ask again in {seconds} s"
         return ServiceUnavailableError(self.service, reason, wait)
 
     def _tell(self, change: Change | None) -> None:

@@ -1,13 +1,14 @@
 """How many runs of a service at once, as it bears them; and those who wait for a place."""
 
-from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
 from attrs import define, field
 
+from leyline.model import Priority
 from leyline.policies import ConcurrencyPolicy
+from leyline.quota import Queue
 
 
 @define(eq=False)
@@ -99,14 +100,14 @@ class _Waiter:
 
 @define(eq=False)
 class Gate:
-    """First come, first served, in front of an ``AdaptiveLimit``; in one event loop.
+    """A queue in front of an ``AdaptiveLimit``, in the order of ``Queue``; in one event loop.
 
     A place that comes free is handed to the first who waits, who alone is woken; so nobody who
     comes later can take it. Places of its limit are taken and given back through the gate alone.
     """
 
     limit: AdaptiveLimit
-    _waiters: OrderedDict[_Waiter, None] = field(factory=OrderedDict[_Waiter, None], init=False)
+    _waiters: Queue[_Waiter] = field(factory=Queue[_Waiter], init=False)
 
     @property
     def waiting(self) -> int:
@@ -114,7 +115,9 @@ class Gate:
         return len(self._waiters)
 
     @asynccontextmanager
-    async def enter(self, *, max_wait: float | None) -> AsyncGenerator[Ticket | None, None]:
+    async def enter(
+        self, *, max_wait: float | None, priority: Priority = Priority.NORMAL
+    ) -> AsyncGenerator[Ticket | None, None]:
         """Hold a place within the block; None if there was none in time.
 
         max_wait: Seconds; None: wait as long as it takes. At 0 or less nobody waits.
@@ -122,7 +125,7 @@ class Gate:
         Cancellation: a place that was handed over in the same moment goes on to the next.
         """
         # Where somebody waits, no place is free: each is handed on as it comes free.
-        ticket = self.limit.try_acquire() or await self._wait(max_wait)
+        ticket = self.limit.try_acquire() or await self._wait(max_wait, priority)
         if ticket is None:
             yield None
             return
@@ -131,9 +134,9 @@ class Gate:
         finally:
             self._leave(ticket)
 
-    async def _wait(self, max_wait: float | None) -> Ticket | None:
+    async def _wait(self, max_wait: float | None, priority: Priority) -> Ticket | None:
         waiter = _Waiter()
-        self._waiters[waiter] = None
+        self._waiters.add(waiter, priority)
         try:
             if max_wait is None:
                 await waiter.turn.wait()
@@ -145,12 +148,12 @@ class Gate:
                 self._leave(waiter.ticket)
             raise
         finally:
-            self._waiters.pop(waiter, None)
+            self._waiters.discard(waiter)
         return waiter.ticket  # also where it came in the very moment in which time was up
 
     def _leave(self, ticket: Ticket) -> None:
         self.limit.release(ticket)
-        while self._waiters and (free := self.limit.try_acquire()):
-            waiter, _ = self._waiters.popitem(last=False)
+        while (waiter := self._waiters.first) and (free := self.limit.try_acquire()):
+            self._waiters.pop()
             waiter.ticket = free
             waiter.turn.set()

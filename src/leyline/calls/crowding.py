@@ -22,7 +22,7 @@ class Crowding:
 
     async def __call__(self, job: Job, proceed: Handler, /) -> ExecutionResult:
         wait = None if job.start_by is None else job.start_by - self.clock.monotonic()
-        async with self.gate.enter(max_wait=wait) as ticket:
+        async with self.gate.enter(max_wait=wait, priority=job.call.priority) as ticket:
             if ticket is None:
                 raise self._crowded()
             result = await proceed(job)

@@ -134,7 +134,9 @@ class Meter:
             # The slot first: whoever is granted a start has to start then, and nothing may follow
             # that can take time.
             if self.slots is not None and not self.dry_run:
-                slot = await self.slots.take(clock=self.clock, deadline=job.start_by)
+                slot = await self.slots.take(
+                    clock=self.clock, deadline=job.start_by, priority=job.call.priority
+                )
                 held.callback(slot.release)
                 job = evolve(job, held=(slot.descriptor,))
             booking = await self._admit(reserved, job)

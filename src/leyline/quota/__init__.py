@@ -7,6 +7,7 @@ from leyline.quota.expectation import Expectation
 from leyline.quota.ledger import Ledger
 from leyline.quota.level import QuotaStatus, quota_status
 from leyline.quota.memory import MemoryLedger
+from leyline.quota.queue import Queue
 from leyline.quota.slots import Slot, Slots
 from leyline.quota.store import Store
 from leyline.quota.windows import slack
@@ -20,6 +21,7 @@ __all__ = [
     "Ledger",
     "LimitStatus",
     "MemoryLedger",
+    "Queue",
     "QuotaStatus",
     "Refused",
     "Slot",

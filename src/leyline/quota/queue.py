@@ -48,15 +48,19 @@ class Queue(Generic[T]):
                 self._deadlines = [entry for entry in self._deadlines if entry[2] in self]
                 heapq.heapify(self._deadlines)
 
+    @property
+    def first(self) -> T | None:
+        """The one whose turn it is; None if nobody waits."""
+        chosen = self._turn()
+        return None if chosen is None else next(iter(self._classes[chosen]))
+
     def pop(self) -> T | None:
         """Take out the one whose turn it is; None if nobody waits."""
-        waiting = [priority for priority in Priority if self._classes[priority]]
-        if not waiting:
+        chosen = self._turn()
+        if chosen is None:
             return None
-        impatient = (priority for priority in waiting if self._passed[priority] >= PATIENCE)
-        chosen = next(impatient, waiting[0])
-        for priority in waiting:
-            self._passed[priority] += priority > chosen
+        for priority, members in self._classes.items():
+            self._passed[priority] += bool(members) and priority > chosen
         self._passed[chosen] = 0
         return self._classes[chosen].popitem(last=False)[0]
 
@@ -80,3 +84,9 @@ class Queue(Generic[T]):
             self.discard(item)
             late.append(item)
         return late
+
+    def _turn(self) -> Priority | None:
+        """The class whose turn it is."""
+        waiting = [priority for priority in Priority if self._classes[priority]]
+        impatient = (priority for priority in waiting if self._passed[priority] >= PATIENCE)
+        return next(impatient, waiting[0] if waiting else None)

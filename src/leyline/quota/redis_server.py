@@ -1,6 +1,8 @@
 """A Redis or Valkey server that runs one script, each time as one transaction on one key."""
 
 import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Final, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
@@ -18,7 +20,7 @@ _TIMEOUT: Final = 5.0
 """Seconds in which the server has to answer, connecting included."""
 
 _CONNECTIONS: Final = 4
-"""Open to the server at most; more calls than that wait for each other here."""
+"""Open to the server at most; more calls than that wait for each other here, in the same time."""
 
 
 class _Client(Protocol):
@@ -50,27 +52,38 @@ class RedisServer:
 
         Raises LedgerError if there is no reply. Cancellation: once sent, it is completed first.
         """
-        async with self._turn:
-            await anyio.lowlevel.checkpoint_if_cancelled()
-            if self._closed:
-                raise LedgerError(self.address, "it was closed; make a new ledger")
-            reply: list[str] = []
-            try:
+        end = anyio.current_time() + _TIMEOUT
+        reply: list[str] = []
+        try:
+            async with self._turn_before(end):
                 # A caller that is cancelled knows afterwards what it has to give back.
-                with anyio.fail_after(_TIMEOUT, shield=True):
+                with anyio.fail_after(end - anyio.current_time(), shield=True):
                     reply = await self._evaluate(key, argument)
-            except Exception as error:
-                reason = self._reason(error, key)
-                if reason is None:
-                    raise
-                # Without its cause: a server quotes what it did not understand, passwords too.
-                raise LedgerError(self.address, reason) from None
-            return reply
+        except Exception as error:
+            reason = self._reason(error, key)
+            if reason is None:
+                raise
+            # Without its cause: a server quotes what it did not understand, passwords too.
+            raise LedgerError(self.address, reason) from None
+        return reply
 
     async def aclose(self) -> None:
         """Close the connections; everything else raises LedgerError from now on."""
         self._closed = True
         await self._client.aclose()
+
+    @asynccontextmanager
+    async def _turn_before(self, end: float) -> AsyncGenerator[None, None]:
+        """One of the connections is the caller's; raises TimeoutError if none is free by *end*."""
+        with anyio.fail_after(end - anyio.current_time()):
+            await self._turn.acquire()
+        try:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            if self._closed:
+                raise LedgerError(self.address, "it was closed; make a new ledger")
+            yield
+        finally:
+            self._turn.release()
 
     async def _evaluate(self, key: str, argument: str) -> list[str]:
         from redis.exceptions import NoScriptError

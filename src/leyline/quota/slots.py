@@ -1,11 +1,11 @@
 """How many runs of a quota there may be at the same time, over all processes of a machine."""
 
+import contextlib
 import fcntl
 import math
 import os
 import random
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,9 @@ from attrs import define, field
 
 from leyline.clock import Clock
 from leyline.errors import LedgerError, QuotaExceededError
+from leyline.model import Priority
+from leyline.quota.notice import Notice
+from leyline.quota.queue import Queue
 
 _SHORTEST_PAUSE: Final = 0.005
 _LONGEST_PAUSE: Final = 0.05
@@ -50,9 +53,14 @@ class Slot:
 
 @define(eq=False)
 class _Waiter:
-    """One who waits for a slot, and how long the next look is put off."""
+    """One who waits for a slot, and how long the next look is put off.
+
+    eager: It has just come, or a slot was released here: so it would be quicker than those who
+        wait in other processes.
+    """
 
     wake: anyio.Event = field(factory=anyio.Event)
+    eager: bool = False
     _pause: float = _SHORTEST_PAUSE
 
     def pause(self) -> float:
@@ -76,7 +84,10 @@ class _Waiter:
 
 
 class Slots:
-    """The slots of one account, first come, first served; for one event loop.
+    """The slots of one account, in the order of ``Queue``; for one event loop.
+
+    Between processes they go round, about one each in turn: who would have a slot again at once
+    lets those look first who wait elsewhere.
 
     Each is a file in *folder*, which must be on a local file system, and is busy while somebody
     holds its lock (``flock``). The system drops the lock with the last descriptor, however its
@@ -96,45 +107,75 @@ class Slots:
         self._count = count
         self._name = _file_name(account)
         self._held: set[int] = set()
-        self._waiting: OrderedDict[_Waiter, None] = OrderedDict()
+        self._waiting = Queue[_Waiter]()
+        self._notice = Notice(folder / f"{self._name}.waiting")
+        self._gives_way_until = -math.inf
 
     def try_take(self) -> Slot | None:
         """A slot, if one is free and nobody of this process waits for it.
 
         Raises LedgerError if the files cannot be used.
         """
-        return None if self._waiting else self._take_free()
+        return None if self._waiting.first else self._take_free()
 
-    async def take(self, *, clock: Clock, deadline: float | None) -> Slot:
+    async def take(
+        self, *, clock: Clock, deadline: float | None, priority: Priority = Priority.NORMAL
+    ) -> Slot:
         """A slot, as soon as there is one; asked for once even if the deadline has passed.
 
         deadline: In seconds of ``clock.monotonic``; None means no limit.
+        priority: Before or after others of this process who wait.
         Raises QuotaExceededError when the deadline passes, LedgerError if the files cannot be used.
         Cancellation: nothing is taken.
         """
         waiter = _Waiter()
-        self._waiting[waiter] = None
+        self._waiting.add(waiter, priority)
+        waiter.eager = self._waiting.first is waiter
         try:
             while True:
-                first = self._is_first(waiter)
-                if first and (slot := self._take_free()) is not None:
-                    return slot
-                left = math.inf if deadline is None else deadline - clock.monotonic()
+                now = clock.monotonic()
+                left = math.inf if deadline is None else deadline - now
+                pause = math.inf
+                if self._waiting.first is waiter:
+                    pause = self._gives_way_for(waiter, now) if left > 0 else 0.0
+                    if pause <= 0:
+                        if (slot := self._take_free()) is not None:
+                            self._waiting.pop()
+                            return slot
+                        pause = waiter.pause()
                 if left <= 0:
                     raise self._exceeded()
-                await waiter.wait(min(left, waiter.pause()) if first else left)
+                if pause < math.inf:
+                    with self._translating():
+                        self._notice.post()
+                await waiter.wait(min(left, pause))
         finally:
-            first = self._is_first(waiter)
-            del self._waiting[waiter]
-            if first:
-                self._wake_first()
+            self._leave(waiter)
 
-    def _is_first(self, waiter: _Waiter) -> bool:
-        return next(iter(self._waiting)) is waiter
+    def _gives_way_for(self, waiter: _Waiter, now: float) -> float:
+        """Seconds for which those who wait elsewhere, and look only now and then, are to be first.
 
-    def _wake_first(self) -> None:
-        if self._waiting:
-            next(iter(self._waiting)).wake.set()
+        Not again while they last: who was stopped while it waits holds nobody up for long.
+        """
+        eager, waiter.eager = waiter.eager, False
+        if eager and now >= self._gives_way_until:
+            with self._translating():
+                if self._notice.is_posted_elsewhere():
+                    self._gives_way_until = now + _LONGEST_PAUSE
+        return self._gives_way_until - now
+
+    def _leave(self, waiter: _Waiter) -> None:
+        self._waiting.discard(waiter)
+        if self._waiting.first is None:
+            self._notice.withdraw()
+        else:
+            self._wake_first()
+
+    def _wake_first(self, *, eager: bool = False) -> None:
+        first = self._waiting.first
+        if first is not None:
+            first.eager = first.eager or eager
+            first.wake.set()
 
     def _take_free(self) -> Slot | None:
         for number in range(self._count):
@@ -148,11 +189,11 @@ class Slots:
 
     def _give_back(self, number: int) -> None:
         self._held.discard(number)
-        self._wake_first()
+        self._wake_first(eager=True)
 
     def _lock(self, path: Path) -> int | None:
         """A descriptor that holds the lock of the file; None if another one does."""
-        try:
+        with self._translating():
             descriptor = _open(path)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,11 +202,16 @@ class Slots:
                 if isinstance(error, BlockingIOError):
                     return None
                 raise
+        return descriptor
+
+    @contextlib.contextmanager
+    def _translating(self) -> Generator[None]:
+        try:
+            yield
         except OSError as error:
             problem = f"slots cannot be locked there: {error.strerror}"
             hint = "it must be a local folder that can be written to"
             raise LedgerError(str(self._folder), f"{problem}; {hint}") from error
-        return descriptor
 
     def _exceeded(self) -> QuotaExceededError:
         runs = "its only run is" if self._count == 1 else f"all its {self._count} runs are"

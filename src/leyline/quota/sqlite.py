@@ -25,6 +25,9 @@ class SqliteLedger:
     It has a thread of its own, so that the event loop never waits for a lock of another process.
     Cancellation: a booking that nobody waits for any more is given back; everything else is done
     all the same. After a fork, parent and child may both go on using it.
+
+    Where the file is removed or replaced while it is in use, all go on with the one that is there,
+    or a new one, from their next transaction on: what was used by then is forgotten.
     """
 
     def __init__(

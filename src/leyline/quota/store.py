@@ -52,7 +52,7 @@ class Store:
             memory = MemoryLedger(clock)  # what it holds outlives its being closed
             folder = Path(tempfile.gettempdir(), f"leyline-slots-{secrets.token_hex(8)}")
             store = cls(lambda: memory, folder)
-            weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
+            weakref.finalize(store, _remove, folder, os.getpid())
             return store
         if where.startswith(_URLS):
             return cls(lambda: _open_redis(where), _user_folder() / "slots")
@@ -111,6 +111,12 @@ class Store:
         if self._ledger is None:
             self._ledger = self._open()
         return self._ledger
+
+
+def _remove(folder: Path, owner: int) -> None:
+    """Remove *folder*, but not in a fork of the process that owns it and still uses it."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _checked(state: object) -> Ledger:
