@@ -156,6 +156,10 @@ class DatabaseFile:
             if db is not None:
                 db.close()
 
+    def __del__(self) -> None:
+        """Dropped while it is open: else its descriptors stay until the next garbage collection."""
+        self.close()
+
     def freeze(self) -> None:
         """Before a fork: close it, and keep it closed until ``thaw``."""
         self._gate.acquire()

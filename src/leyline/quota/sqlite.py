@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,8 +134,14 @@ class SqliteLedger:
         if self._closed:
             raise LedgerError(str(self._file.path), "it was closed; make a new ledger")
         if self._thread is None or self._process != os.getpid():  # threads do not survive a fork
-            self._thread, self._process = ThreadPoolExecutor(1, "leyline-quota"), os.getpid()
+            self._thread, self._process = _new_thread(), os.getpid()
         return self._thread
+
+
+def _new_thread() -> ThreadPoolExecutor:
+    # Else it is woken for most children that end, as the main thread blocks signals when it forks.
+    deaf = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGCHLD})
+    return ThreadPoolExecutor(1, "leyline-quota", initializer=deaf)
 
 
 async def _outcome(future: Future[T]) -> T:
