@@ -24,8 +24,9 @@ class Candidate:
     supports_files, supports_streaming, code_execution: What the tool can do.
     health, health_reason: What is believed of it. installed: Whether its command was found;
         None: not known.
-    breaker_open_for: Seconds until its breaker lets a call through: 0 where it is closed,
-        infinity where the service is disabled. breaker_reason: Why.
+    breaker_open_for: Seconds until its breaker lets a call through, or, while one is trying, until
+        it is worth asking again: 0 where it is closed, infinity where the service is disabled.
+        breaker_reason: Why.
     quota_left: Part of its tightest limit that is free, 0 to 1; 1 where it has none.
     quota_free_in: Seconds until a start is possible: 0 now, infinity never.
     speed: Seconds that its recent runs took, as their median. None: unknown.
