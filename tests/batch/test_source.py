@@ -56,6 +56,13 @@ def test_a_byte_order_mark_is_no_text():
         assert record.columns == {"prompt": "x"}
 
 
+def test_a_table_whose_first_line_cannot_be_read_is_no_table():
+    found = read("prompt,naïve\nhello,1\nyou,2\n".encode("latin-1"), Format.CSV)
+    assert [str(flaw) for flaw in found] == [
+        "line 1: no UTF-8 text (byte 10 is 0xef); convert it first"
+    ]
+
+
 def test_a_line_number_is_where_a_row_begins():
     found = read(b'a,b\n1,"x\ny"\n\n3,4\n', Format.CSV)
     assert [record.line for record in found] == [2, 5]

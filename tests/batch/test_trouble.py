@@ -157,6 +157,16 @@ def test_a_batch_ends_when_it_has_cost_what_it_may(machine: Machine):
     assert len(pipeline.results()) == 4
 
 
+def test_a_limit_of_costs_that_cannot_hold_is_told_once(machine: Machine):
+    pipeline = Pipeline(machine, 40)
+    pipeline.prepare()
+    done = pipeline.finish("--max-cost", "0.01", "--concurrency", "4")
+    assert done.returncode == 0, done.stderr
+    assert "nobody knows what an answer of svc costs; --max-cost does not count it" in done.stderr
+    assert done.stderr.count("--max-cost") == 1
+    assert "--max-cost" not in pipeline.finish("--max-cost", "0.01").stderr
+
+
 def test_a_quota_used_up_for_long_is_told_and_waited_for_or_not(machine: Machine):
     pipeline = Pipeline(machine, 12)
     pipeline.prepare()

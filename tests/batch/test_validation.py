@@ -45,12 +45,13 @@ def test_every_problem_is_named_with_its_line_and_nothing_runs_or_is_left(ready:
         '{"id": true, "prompt": "x"}',
         '{"id": 3, "prompt": NaN}',
         '{"prompt": "x", "n": 1e999}',
+        json.dumps({"prompt": "x", "files": ["f" * 300]}),
     ]
     data = "\n".join(rows).encode() + b"\n\xff\n"
     done = run(ready, "in.jsonl", data)
     assert done.returncode == 2
     said = done.stderr.splitlines()
-    assert said[0] == "leyline: in.jsonl: 13 problems; nothing was run:"
+    assert said[0] == "leyline: in.jsonl: 14 problems; nothing was run:"
     wanted = [
         'line 3: the id "a" is that of line 1',
         'line 4: there is no column "prompt" (there are: id); or give --template',
@@ -64,7 +65,8 @@ def test_every_problem_is_named_with_its_line_and_nothing_runs_or_is_left(ready:
         'line 12: "id" must be text or a number, got true',
         "line 13: no JSON: NaN is no number of JSON",
         "line 14: no JSON: 1e999 is no number of JSON",
-        "line 15: no UTF-8 text (byte 1 is 0xff)",
+        f'line 15: the file "{"f" * 300}" does not exist',
+        "line 16: no UTF-8 text (byte 1 is 0xff)",
     ]
     for line, start in zip(said[1:], wanted, strict=True):
         assert line.strip().startswith(start)
@@ -144,6 +146,54 @@ def test_standard_input_is_kept_so_that_the_batch_can_go_on_without_it(ready: Ma
     (ready.folder / "o.jsonl").write_bytes(b"")
     again = run(ready, "-", "")
     assert (again.returncode, prompts(ready)) == (0, ["one", "two"])
+
+
+def begun_with_a_template(ready: Machine) -> None:
+    """A batch of three rows from standard input, one of which is answered."""
+    rows = b"".join(b'{"n": %d}\n' % number for number in (1, 2, 3))
+    ready.tool("tool", 'read -r line; echo "to $line"; exit $((${line#row } > 1))')
+    options = ("--format", "jsonl", "--template", "row {n}", "--max-failures", "1", "-c", "1")
+    assert run(ready, "-", "", *options, stdin=rows).returncode == 1
+    assert len(lines(ready)) == 2
+    ready.tool("tool", 'read -r line; echo "to $line"')
+
+
+@pytest.mark.parametrize("options", [(), ("--template", "row {n}")])
+def test_a_batch_goes_on_without_its_input_by_the_template_it_began_with(
+    ready: Machine, options: tuple[str, ...]
+):
+    begun_with_a_template(ready)
+    again = run(ready, "-", "", "--retry-failed", *options)
+    assert (again.returncode, prompts(ready)) == (0, ["row 1", "row 2", "row 3"]), again.stderr
+
+
+def test_another_template_is_refused_or_accepted_also_without_the_input(ready: Machine):
+    begun_with_a_template(ready)
+    other = ("--template", "OTHER {n}")
+    refused = run(ready, "-", "", *other)
+    assert (refused.returncode, len(lines(ready))) == (2, 2)
+    assert "standard input: it is not what this batch began with: --template" in refused.stderr
+    accepted = run(ready, "-", "", *other, "--accept-changes")
+    assert (accepted.returncode, prompts(ready)) == (0, ["OTHER 1", "OTHER 2", "OTHER 3"])
+    wrong = run(ready, "-", "", "--template", "{missing}", "--accept-changes")
+    assert wrong.returncode == 2
+    assert 'line 1: there is no column "missing"' in wrong.stderr
+    assert len(lines(ready)) == 3
+
+
+def test_rows_that_are_in_the_journal_are_checked_as_those_of_an_input(ready: Machine):
+    (ready.folder / "f.txt").write_text("of the file")
+    row = b'{"prompt": "one", "files": ["f.txt"]}\n'
+    tool = ready.bin / "tool"
+    ready.configure(
+        f"services: {{svc: {{command: {tool}, supports_files: true,"
+        " command_template: '{command}', files_via: inline}}\n"
+    )
+    assert run(ready, "-", "", "--format", "jsonl", stdin=row).returncode == 0
+    (ready.folder / "f.txt").unlink()
+    done = run(ready, "-", "")
+    assert done.returncode == 2
+    assert 'standard input: line 1: the file "f.txt" does not exist' in done.stderr
 
 
 def test_rows_on_standard_input_may_be_json(ready: Machine):

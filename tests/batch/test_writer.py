@@ -2,14 +2,16 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import anyio
 import pytest
 
-from leyline.batch.journal import Result
+from leyline.batch.errors import BatchError
+from leyline.batch.journal import Journal, Result
 from leyline.batch.opening import Opened, Opening
+from leyline.batch.output import OutputFile
 from leyline.batch.source import Format, Source
 from leyline.batch.writer import Writer
 
@@ -91,6 +93,66 @@ async def test_in_order_a_line_waits_for_those_before_it(tmp_path: Path):
         writer.add(result(4))
         await writer.flush()
         assert written(again) == [f'{{"id":{n}}}' for n in range(1, 6)]
+
+
+async def test_behind_a_slow_row_lines_go_out_in_small_parts_and_none_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    parts: list[int] = []
+    real = OutputFile.append
+
+    def append(output: OutputFile, lines: Sequence[str]) -> None:
+        parts.append(len(lines))
+        if len(parts) == 3:
+            raise BatchError("out", "killed")
+        real(output, lines)
+
+    monkeypatch.setattr(OutputFile, "append", append)
+    with opening(tmp_path, ordered=True).open() as opened:
+        writer = Writer(opened.journal, opened.output, ordered=True)
+        for number in range(1, 601):
+            writer.add(result(number))
+        with pytest.raises(BatchError, match="killed"):
+            await writer.flush()
+        assert max(parts) <= 64
+        assert writer.lines == len(written(opened)) == sum(parts[:2])
+    with opening(tmp_path, ordered=True).open() as again:
+        assert written(again) == [f'{{"id":{n}}}' for n in range(1, 601)]
+
+
+async def test_what_the_journal_did_not_take_is_tried_again(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+):
+    writer = Writer(opened.journal, opened.output)
+    writer.add(result(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "keep", _full)
+        with pytest.raises(BatchError, match="full"):
+            await writer.flush()
+    writer.add(result(2))
+    assert [result.id for result in writer.unwritten] == ["1", "2"]
+    await writer.flush()
+    assert writer.unwritten == []
+    assert written(opened) == ['{"id":1}', '{"id":2}']
+
+
+async def test_behind_half_a_line_nothing_is_written_and_the_journal_goes_on(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+):
+    writer = Writer(opened.journal, opened.output)
+    writer.add(result(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(OutputFile, "append", _full)
+        with pytest.raises(BatchError, match="full"):
+            await writer.flush()
+    writer.add(result(2))
+    await writer.flush()
+    assert (written(opened), writer.unwritten) == ([], [])
+    assert list(opened.journal.lines(ordered=False)) == ['{"id":1}', '{"id":2}']
+
+
+def _full(*_: object) -> None:
+    raise BatchError("disk", "it is full")
 
 
 async def test_those_who_bring_too_much_wait(opened: Opened):

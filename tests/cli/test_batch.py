@@ -1,7 +1,9 @@
 """``leyline batch``: what it says, where, and with which exit code."""
 
 import json
+import os
 import re
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -74,6 +76,31 @@ def test_elsewhere_it_says_a_line_now_and_then(ready: Machine):
     assert "\x1b" not in done.stderr
 
 
+def test_nobody_has_to_hear_how_far_it_is(ready: Machine):
+    ready.tool("tool", 'read -r line; sleep 2.5; echo "to $line"')  # a line is said after 5 s
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = ready.run("batch", "in.txt", "-o", "out.jsonl", "--concurrency", "1", stderr=theirs)
+    os.close(theirs)
+    assert done.returncode == 0
+    assert len((ready.folder / "out.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_terminal_that_is_lost_is_no_end_of_it(ready: Machine):
+    ready.tool("tool", 'read -r line; sleep 1; echo "to $line"')
+    ours, theirs = os.openpty()
+    process = ready.start(
+        "batch", "in.txt", "-o", "out.jsonl", "-c", "1", "--max-cost", "1",
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    while b"rows/s" not in os.read(ours, 65536):
+        pass
+    os.close(ours)
+    assert process.wait(60) == 0
+    assert len((ready.folder / "out.jsonl").read_text().splitlines()) == 3
+
+
 def test_a_plan_runs_nothing_and_leaves_nothing(ready: Machine):
     ready.tool("tool", "touch ran; echo x")
     (ready.folder / "in.txt").write_text("word\n" * 12_000)
@@ -98,6 +125,10 @@ def test_a_plan_counts_what_is_left(ready: Machine):
     wrong = ready.run("batch", "in.txt", "-o", "out.jsonl", "--plan")
     assert wrong.returncode == 2
     assert "line 5: the prompt holds a NUL character" in wrong.stderr
+    (ready.folder / "in.jsonl").write_text('{"prompt": "x", "files": ["missing.txt"]}\n')
+    wrong = ready.run("batch", "in.jsonl", "-o", "new.jsonl", "--plan")
+    assert wrong.returncode == 2
+    assert 'line 1: the file "missing.txt" does not exist' in wrong.stderr
 
 
 @pytest.mark.parametrize(
@@ -107,6 +138,9 @@ def test_a_plan_counts_what_is_left(ready: Machine):
         (["in.txt"], "missing option"),
         (["in.txt", "-o", "no/o"], "its folder does not exist"),
         (["in.txt", "-o", "."], "it is no plain file"),
+        (["in.txt", "-o", "o" * 300], "cannot be written: File name too long"),
+        (["in.txt", "-o", "o" * 250], "cannot be written: File name too long"),
+        (["f" * 300, "-o", "o"], "cannot be read: File name too long"),
         (["in.txt", "-o", "o", "-s", "svx"], 'no service "svx"; did you mean "svc"?'),
         (["in.txt", "-o", "o", "--timeout", "0"], "a timeout must be a positive number"),
         (["in.txt", "-o", "o", "--template", "same"], "--template: it names no column"),

@@ -38,7 +38,7 @@ _SCHEMA: Final = Schema(
     ),
     fail=BatchError,
 )
-_CHUNK: Final = 32
+CHUNK: Final = 32
 """Lines that are in memory at once, as they may be long."""
 
 Connection: TypeAlias = sqlite3.Connection
@@ -93,16 +93,18 @@ class Difference:
 
 @define(eq=False)
 class Journal:
-    """The file at *path*. Every method reads or writes the disk; none waits for anything else.
+    """The file at *path*. Every method reads or writes the disk; none waits for anything else, and
+    what only reads keeps nobody from writing.
 
-    Raises BatchError where the file cannot be used, and then nothing was written.
+    Raises BatchError where the file cannot be used, and then nothing was written; also where it was
+    removed or replaced under way.
     """
 
     path: Path
     _file: DatabaseFile = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._file = DatabaseFile(self.path, _SCHEMA)
+        self._file = DatabaseFile(self.path, _SCHEMA, irreplaceable=True)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -110,7 +112,7 @@ class Journal:
 
     def facts(self) -> Mapping[str, Any]:
         """What the batch was begun with; empty if it has not."""
-        with self._file.transaction() as db:
+        with self._file.snapshot() as db:
             return {key: json.loads(value) for key, value in db.execute("SELECT * FROM batch")}
 
     @contextlib.contextmanager
@@ -129,10 +131,13 @@ class Journal:
         self._file.sync()
 
     def keep(self, results: Sequence[Result]) -> None:
-        """Write down results; when this returns, they survive a power cut."""
+        """Write down results; when this returns, they survive a power cut.
+
+        Those that are there already stay: after an error, nobody knows, and it is called again.
+        """
         with self._file.transaction() as db:
             db.executemany(
-                "INSERT INTO results (id, success, service, tokens, cost, line)"
+                "INSERT OR IGNORE INTO results (id, success, service, tokens, cost, line)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 [(r.id, r.success, r.service, r.tokens, r.cost, r.line) for r in results],
             )
@@ -148,7 +153,7 @@ class Journal:
 
     def sums(self) -> Sums:
         """Where the batch stands."""
-        with self._file.transaction() as db:
+        with self._file.snapshot() as db:
             return Sums(
                 rows=db.execute("SELECT count(*) FROM rows").fetchone()[0],
                 **dict(
@@ -175,7 +180,7 @@ class Journal:
             " AND NOT EXISTS (SELECT 1 FROM results WHERE results.id = rows.id)"
             " AND (NOT ? OR id IN (SELECT id FROM retries)) ORDER BY position LIMIT ?"
         )
-        with self._file.transaction() as db:
+        with self._file.snapshot() as db:
             found = db.execute(query, (after, only_failed, most)).fetchall()
         return [(position, Record(line, json.loads(text))) for position, line, text in found]
 
@@ -183,7 +188,7 @@ class Journal:
     def answered(self) -> Generator[Callable[[str], bool]]:
         """Says of ids whether they have a result, all as of one moment."""
         query = "SELECT 1 FROM results WHERE id = ?"
-        with self._file.transaction() as db:
+        with self._file.snapshot() as db:
             yield lambda key: db.execute(query, (key,)).fetchone() is not None
 
     def lines(self, *, ordered: bool) -> Iterator[str]:
@@ -212,8 +217,8 @@ class Journal:
             after = found[-1][0]
 
     def _some(self, query: str, after: int) -> list[tuple[int, str | None]]:
-        with self._file.transaction() as db:
-            return db.execute(f"{query} LIMIT ?", (after, _CHUNK)).fetchall()
+        with self._file.snapshot() as db:
+            return db.execute(f"{query} LIMIT ?", (after, CHUNK)).fetchall()
 
 
 @define(eq=False)
@@ -235,6 +240,11 @@ class Intake:
             return None
         found = self._db.execute("SELECT line FROM incoming WHERE id = ?", (key,)).fetchone()
         return int(found[0])
+
+    def known(self) -> Iterator[Record]:
+        """The rows that the batch has already."""
+        query = "SELECT line, columns FROM rows ORDER BY position"
+        return (Record(line, json.loads(text)) for line, text in self._db.execute(query))
 
     def difference(self) -> Difference:
         """What is not as it was."""

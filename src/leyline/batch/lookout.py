@@ -64,20 +64,28 @@ class Lookout:
     settings: Settings
     tell: Callable[[str], None]
     sights: dict[str, Sight] = field(factory=dict[str, Sight], init=False)
+    _unpriced: set[str] = field(factory=set[str], init=False)  # services that were spoken of
     _waits_until: float = field(default=0.0, init=False)  # Unix time, as it was told
 
     async def watch(self) -> None:
         """Look, until cancelled."""
-        while True:
-            if self.settings.until is not None and time.time() >= self.settings.until:
-                self.run.stop(Ending.TIME)
-            try:
-                await self._look()
-            except LedgerError:
-                pass  # those who start calls meet it too, and end the batch
-            else:
-                self._heed_quotas()
-            await anyio.sleep(_LOOK_SECONDS)
+        try:
+            while True:
+                await self._watch()
+                await anyio.sleep(_LOOK_SECONDS)
+        finally:
+            self._heed_costs()  # a batch may be over before the second look
+
+    async def _watch(self) -> None:
+        if self.settings.until is not None and time.time() >= self.settings.until:
+            self.run.stop(Ending.TIME)
+        self._heed_costs()
+        try:
+            await self._look()
+        except LedgerError:
+            pass  # those who start calls meet it too, and end the batch
+        else:
+            self._heed_quotas()
 
     def seconds_left(self) -> float | None:
         """Until all rows are done, as the quotas and the speed so far allow; None: nobody knows."""
@@ -110,6 +118,14 @@ class Lookout:
             concurrent=concurrent,
             health=self.registry.health(name),
         )
+
+    def _heed_costs(self) -> None:
+        """Say of each service, once, that a limit of costs does not hold it back."""
+        if self.settings.max_cost is None:
+            return
+        for name in sorted(self.run.progress.unpriced.keys() - self._unpriced):
+            self._unpriced.add(name)
+            self.tell(f"nobody knows what an answer of {name} costs; --max-cost does not count it")
 
     def _heed_quotas(self) -> None:
         """Say that all wait for a quota that is used up, or end."""

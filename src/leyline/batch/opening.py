@@ -11,7 +11,7 @@ from leyline.batch.errors import BatchError, BatchInputError
 from leyline.batch.journal import Difference, Intake, Journal, Sums
 from leyline.batch.output import OutputFile, Repair, check_paths
 from leyline.batch.recipe import Recipe, Row, RowError
-from leyline.batch.source import Flaw, Source
+from leyline.batch.source import Flaw, Record, Source
 
 Check = Callable[[Row], Iterable[str]]
 """What is wrong with a row beyond its words: services and files that are not there."""
@@ -43,7 +43,8 @@ class Opened:
 class Opening:
     """What a batch is to be.
 
-    source: Its input. None: what is in the journal already. template: See ``Recipe``.
+    source: Its input. None: what is in the journal already. template: See ``Recipe``. None: the
+    column ``prompt``; without an input, what the batch began with.
     options: What is noticed if it changes, by the name that people know it by.
     check: Says what else is wrong with a row. ordered: The output is in the order of the input.
     accept_changes: Go on with an input that has changed.
@@ -67,10 +68,7 @@ class Opening:
         then, except that an output which was not whole may have been mended.
         """
         path = journal_path(self.output)
-        name = None if self.source is None else self.source.name
-        check_paths(name if name and Path(name).exists() else None, self.output, path)
-        self._refuse_strangers(path)
-        fresh = [file for file in (self.output, path) if not file.exists()]
+        fresh = self._fresh(path)
         with contextlib.ExitStack() as stack:
             output = OutputFile(self.output)
             stack.callback(output.close)
@@ -86,8 +84,14 @@ class Opening:
                 raise
             yield opened
 
+    @property
+    def _name(self) -> str:
+        return "standard input" if self.source is None else self.source.name
+
     def _open(self, journal: Journal, output: OutputFile) -> Opened:
         facts = journal.facts()
+        if self.source is None and self.template is None:
+            self.template = facts.get("template")
         recipe = Recipe.of(self.template)
         difference = self._take_in(journal, facts, recipe)
         options_changed = self._options_changed(facts)
@@ -107,13 +111,12 @@ class Opening:
         )
 
     def _take_in(self, journal: Journal, facts: Mapping[str, Any], recipe: Recipe) -> Difference:
-        if self.source is None:
-            if not facts:
-                raise BatchError("standard input", "there is nothing on it; give the rows")
-            return Difference()
+        if self.source is None and not facts:
+            raise BatchError(self._name, "there is nothing on it; give the rows")
         with journal.intake() as intake:
-            count = self._read(self.source, intake, recipe)
-            digest = self.source.digest.hexdigest()
+            records = intake.known() if self.source is None else self.source.rows()
+            count = self._read(records, intake, recipe)
+            digest = facts[_INPUT] if self.source is None else self.source.digest.hexdigest()
             begun = {_INPUT: digest, "template": self.template, "rows": count}
             if not facts:
                 intake.accept(begun)
@@ -127,11 +130,11 @@ class Opening:
             intake.accept(begun, all_changed=other_words)
             return difference
 
-    def _read(self, source: Source, intake: Intake, recipe: Recipe) -> int:
+    def _read(self, records: Iterable[Record | Flaw], intake: Intake, recipe: Recipe) -> int:
         """Take in every row. Raises BatchInputError with all that are wrong."""
         problems: list[str] = []
         count = 0
-        for record in source.rows():
+        for record in records:
             count += 1
             if isinstance(record, Flaw):
                 problems.append(str(record))
@@ -146,9 +149,9 @@ class Opening:
             if earlier is not None:
                 problems.append(f'line {row.line:,}: the id "{row.id}" is that of line {earlier:,}')
         if problems:
-            raise BatchInputError(source.name, tuple(problems))
+            raise BatchInputError(self._name, tuple(problems))
         if not count:
-            raise BatchError(source.name, "there are no rows in it")
+            raise BatchError(self._name, "there are no rows in it")
         return count
 
     def _changed(self, difference: Difference, *, other_words: bool) -> BatchError:
@@ -156,9 +159,8 @@ class Opening:
         if other_words:
             what.insert(0, "--template is another, and so every prompt")
         examples = "".join(f"\n  {example}" for example in difference.examples)
-        assert self.source is not None
         return BatchError(
-            self.source.name,
+            self._name,
             f"it is not what this batch began with: {', '.join(what)}; put it back, name another "
             "output, or add --accept-changes to run what is new or changed and drop what is gone"
             f"{examples}",
@@ -171,6 +173,19 @@ class Opening:
             for name, value in self.options.items()
             if name in before and before[name] != value
         )
+
+    def _fresh(self, journal: Path) -> list[Path]:
+        """Those of the output and *journal* that are not there yet.
+
+        Raises BatchError where a batch must not write to them.
+        """
+        try:
+            check_paths(self._name if Path(self._name).exists() else None, self.output, journal)
+            self._refuse_strangers(journal)
+            return [file for file in (self.output, journal) if not file.exists()]
+        except OSError as error:  # a name that is too long
+            said = f"it or {journal.name} cannot be written: {error.strerror}"
+            raise BatchError(str(self.output), said) from error
 
     def _refuse_strangers(self, journal: Path) -> None:
         if not journal.exists() and self.output.exists() and self.output.stat().st_size:

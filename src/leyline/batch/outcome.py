@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from attrs import define
+
 from leyline.batch.journal import Result
 from leyline.batch.recipe import Row
 from leyline.batch.text import one_line_of
@@ -21,10 +23,43 @@ _UNUSABLE: Final = frozenset({FailureKind.AUTH, FailureKind.CREDIT, FailureKind.
 """Kinds that say nothing of a row: the next will fare no better."""
 
 
-def result_of(row: Row, mapped: Mapped) -> Result:
+@define
+class Spending:
+    """What all runs for one row came to together, also those that failed.
+
+    runs: How many. measured: The tools reported all tokens; else some are estimated.
+    cost: US dollars as far as known; None: nothing is. estimated: Some of it is, by a list of
+    prices. unpriced: Nobody knows what the last answer cost.
+    """
+
+    runs: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    measured: bool = False
+    cost: float | None = None
+    estimated: bool = False
+    unpriced: bool = False
+
+    def add(self, result: ExecutionResult) -> None:
+        """Take note of one more run."""
+        usage = result.usage
+        if usage.total_tokens:  # else there is nothing that could have been estimated
+            self.measured = usage.measured and (self.measured or not self.total_tokens)
+        self.runs += 1
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
+        self.total_tokens += usage.total_tokens
+        cost, estimated = _cost(result)
+        self.unpriced = result.success and cost is None
+        if cost is not None:
+            self.cost = (self.cost or 0.0) + cost
+            self.estimated = self.estimated or estimated
+
+
+def result_of(row: Row, mapped: Mapped, spent: Spending) -> Result:
     """What is kept of *mapped*, which came of *row*."""
     result = mapped.result
-    cost, estimated = _cost(result)
     line: dict[str, Any] = {
         "id": row.id,
         "input": {name: value for name, value in row.columns.items() if name != "id"},
@@ -33,10 +68,15 @@ def result_of(row: Row, mapped: Mapped) -> Result:
         "service": result.service or None,
         "model": result.model,
         "failure": _failure(mapped),
-        "tokens": _tokens(result),
-        "cost_usd": cost,
-        "cost_estimated": estimated,
-        "attempts": _attempts(mapped),
+        "tokens": {
+            "input": spent.input_tokens,
+            "output": spent.output_tokens,
+            "total": spent.total_tokens,
+            "measured": spent.measured,
+        },
+        "cost_usd": spent.cost,
+        "cost_estimated": spent.estimated,
+        "attempts": spent.runs,
         "started_at": round(result.started_at, 3) or None,
         "duration": round(result.duration, 3),
         "queued": round(result.queued, 3),
@@ -45,8 +85,8 @@ def result_of(row: Row, mapped: Mapped) -> Result:
         id=row.key,
         success=result.success,
         service=result.service,
-        tokens=result.usage.total_tokens,
-        cost=cost,
+        tokens=spent.total_tokens,
+        cost=spent.cost,
         line=one_line_of(line),
     )
 
@@ -81,23 +121,6 @@ def _failure(mapped: Mapped) -> dict[str, Any] | None:
         return None
     message = failure.message if mapped.error is None else str(mapped.error)
     return {"kind": failure.kind, "message": message}
-
-
-def _attempts(mapped: Mapped) -> int:
-    """Processes that were started, on all services together."""
-    if not isinstance(mapped.error, AllServicesFailedError):
-        return mapped.result.attempts
-    return sum(a.attempts for a in mapped.error.attempts if isinstance(a, ExecutionResult))
-
-
-def _tokens(result: ExecutionResult) -> dict[str, Any]:
-    usage = result.usage
-    return {
-        "input": usage.input_tokens,
-        "output": usage.output_tokens,
-        "total": usage.total_tokens,
-        "measured": usage.measured,
-    }
 
 
 def _cost(result: ExecutionResult) -> tuple[float | None, bool]:

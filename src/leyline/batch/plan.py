@@ -1,7 +1,9 @@
 """What a batch will take, foretold: the real accounts of the quotas, in a time that is counted.
 
-Many rows are booked in one step where a limit is wide, so that any number of rows takes about as
-long to foretell; no step takes more than a part of the narrowest limit of its service.
+Many rows are booked in one step where all limits are wide, so that any number of rows takes about
+as long to foretell, some tenths of a second. No step takes more than the narrowest limit of its
+service has room for: where that is one row (``rpm: 1``), each row is a step, and a hundred thousand
+take some seconds.
 """
 
 import heapq

@@ -1,6 +1,7 @@
 """How far a batch is: counts, how fast it goes, and when it will probably be done. Pure."""
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import define, evolve, field
@@ -18,13 +19,13 @@ class Progress:
 
     sums: Of the whole batch, with earlier runs. failed: Rows that failed in this run.
     by_service: Rows that each answered in this run. running: Processes that run now, by service.
-    unknown_cost: Results of this run whose cost nobody knows.
+    unpriced: Answers of this run of which nobody knows the cost, by service.
     """
 
     sums: Sums
     failed: int = field(default=0, init=False)
     done: int = field(default=0, init=False)
-    unknown_cost: int = field(default=0, init=False)
+    unpriced: Counter[str] = field(factory=Counter[str], init=False)
     by_service: Counter[str] = field(factory=Counter[str], init=False)
     running: Counter[str] = field(factory=Counter[str], init=False)
     _seconds: float = field(default=0.0, init=False)
@@ -43,13 +44,14 @@ class Progress:
                 self._seconds += event.result.duration
                 self._tokens += event.result.usage.total_tokens
 
-    def count(self, result: Result) -> None:
-        """Take note of a result."""
+    def count(self, result: Result, *, unpriced: bool = False) -> None:
+        """Take note of a result. unpriced: Nobody knows what the answer cost."""
         before = self.sums
         cost = before.cost if result.cost is None else (before.cost or 0.0) + result.cost
         self.done += 1
         self.failed += not result.success
-        self.unknown_cost += result.cost is None
+        if unpriced:
+            self.unpriced[result.service] += 1
         if result.success:
             self.by_service[result.service] += 1
         self.sums = evolve(
@@ -58,6 +60,13 @@ class Progress:
             failed=before.failed + (not result.success),
             tokens=before.tokens + result.tokens,
             cost=cost,
+        )
+
+    def take_back(self, results: Sequence[Result]) -> None:
+        """These were not written down: their rows are not done. What they cost is spent."""
+        failed = sum(not result.success for result in results)
+        self.sums = evolve(
+            self.sums, done=self.sums.done - len(results), failed=self.sums.failed - failed
         )
 
     @property

@@ -7,11 +7,11 @@ from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from leyline.batch.feed import Feed
 from leyline.batch.opening import Opened
-from leyline.batch.outcome import hopeless, result_of
+from leyline.batch.outcome import Spending, hopeless, result_of
 from leyline.batch.progress import Progress
 from leyline.batch.recipe import Row
 from leyline.batch.settings import Ending, Settings
@@ -32,19 +32,27 @@ _AHEAD: Final = 16
 
 @define(eq=False)
 class _Asked:
-    """A row under way. lane: The loop that it is in. runs: Processes that run for it now."""
+    """A row under way. lane: The loop that it is in. runs: Processes that run for it now.
+
+    spent: By those that have ended.
+    """
 
     row: Row
     lane: anyio.CancelScope
     runs: int = 0
+    spent: Spending = field(factory=Spending)
 
 
 @frozen(kw_only=True)
 class Report:
-    """How a run ended. why: The error behind it, where there is one."""
+    """How a run ended. why: The error behind it, where there is one.
+
+    unwritten: Rows that have run, but what came of them could not be written down.
+    """
 
     ending: Ending
     why: LeylineError | None = None
+    unwritten: int = 0
 
 
 class Run:
@@ -75,7 +83,10 @@ class Run:
             return
         if isinstance(event, AttemptStarted):
             asked.runs += 1
-        elif event.result is None or not event.result.success:  # a success is still to be kept
+            return
+        if event.result is not None:
+            asked.spent.add(event.result)
+        if event.result is None or not event.result.success:  # a success is still to be kept
             asked.runs -= 1
             self._leave(asked)
 
@@ -119,8 +130,10 @@ class Run:
                     group.cancel_scope.cancel()
         finally:
             await self._guarded(self._writer.flush, scope)
+            unwritten = self._writer.unwritten
+            self.progress.take_back(unwritten)
         if self._broken is not None:
-            return Report(ending=Ending.BROKEN, why=self._broken)
+            return Report(ending=Ending.BROKEN, why=self._broken, unwritten=len(unwritten))
         return Report(ending=self.ending or Ending.DONE, why=self._why)
 
     def _open_lane(
@@ -168,15 +181,16 @@ class Run:
             yield request
 
     def _keep(self, mapped: Mapped) -> None:
-        row = self._asked.pop(mapped.call.id).row
+        asked = self._asked.pop(mapped.call.id)
+        row, spent = asked.row, asked.spent
         why = hopeless(mapped)
         self._lost = 0 if why is None else self._lost + 1
         if why is not None and (not row.is_particular or self._lost > _MOST_LOST):
             self._why = self._why or why
             self.stop(Ending.BROKEN if isinstance(why, LedgerError) else Ending.UNUSABLE)
             return
-        result = result_of(row, mapped)
-        self.progress.count(result)
+        result = result_of(row, mapped, spent)
+        self.progress.count(result, unpriced=spent.unpriced)
         self._writer.add(result)
         self._heed_limits()
 

@@ -34,8 +34,9 @@ class Settings:
 
     concurrency: Rows at once. model, timeout: For rows that do not say; timeout in seconds, as in
     ``Call``. ordered: The output in the order of the input.
-    max_cost: US dollars of the whole batch. max_failures: Rows that failed, this time. until: Unix
-    time. None means no limit. When one is reached, what runs is finished and nothing more begins.
+    max_cost: US dollars of the whole batch, as far as they are known; also of runs that failed,
+    counted when their row is done. max_failures: Rows that failed, this time. until: Unix time.
+    None means no limit. When one is reached, what runs is finished and nothing more begins.
     wait: Whether a quota that is used up for long is waited for.
     only_failed: Only rows that have failed before.
     """

@@ -110,6 +110,8 @@ class Source:
                 return
             if text.broken:
                 yield text.broken.pop()
+                if names is None:
+                    return  # nobody knows the columns
             elif not row:
                 continue
             elif names is None:

@@ -60,11 +60,13 @@ class Surveyor:
             except RowError as error:
                 problems.append(f"line {record.line:,}: {error}")
                 continue
-            problems += [f"line {row.line:,}: {said}" for said in self.check(row)]
+            wrong = [f"line {row.line:,}: {said}" for said in self.check(row)]
+            problems += wrong
             earlier = self._lines.setdefault(row.key, row.line)
             if earlier != row.line:
                 problems.append(f'line {row.line:,}: the id "{row.id}" is that of line {earlier:,}')
-            self._add(row)
+            if not wrong:
+                self._add(row)
         if problems:
             raise BatchInputError(source.name, tuple(problems))
         loads = [Load(services=k, rows=s.rows, tokens=s.tokens) for k, s in self._sums.items()]

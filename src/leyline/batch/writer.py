@@ -1,10 +1,13 @@
 """Results on their way to the disk: many in one go, each in the journal before the output."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 import anyio
 from anyio.to_thread import run_sync
 from attrs import define, field
 
-from leyline.batch.journal import Journal, Result
+from leyline.batch.journal import CHUNK, Journal, Result
 from leyline.batch.output import OutputFile
 
 _GATHERING_SECONDS = 0.05
@@ -19,27 +22,27 @@ class Writer:
     """Writes results down behind those who bring them, by ``run``, its only task.
 
     ordered: Lines go out in the order of the input, each as soon as all before it have.
-    lines: That are in the output.
+    lines: That are in the output. unwritten: Results that are not in the journal yet.
     """
 
     journal: Journal
     output: OutputFile
     ordered: bool = False
     lines: int = 0
-    _waiting: list[Result] = field(factory=list[Result], init=False)
+    unwritten: list[Result] = field(factory=list[Result], init=False)
     _news: anyio.Event = field(factory=anyio.Event, init=False)
     _room: anyio.Event = field(factory=anyio.Event, init=False)
-    _broken: bool = field(default=False, init=False)
+    _torn: bool = field(default=False, init=False)  # the output may not be whole
     _lock: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     def add(self, result: Result) -> None:
         """Hand over *result*; it is on the disk about a twentieth of a second later."""
-        self._waiting.append(result)
+        self.unwritten.append(result)
         self._news.set()
 
     async def room(self) -> None:
         """Wait until not too many wait to be written."""
-        while len(self._waiting) >= _MOST:
+        while len(self.unwritten) >= _MOST:
             await self._room.wait()
 
     async def run(self) -> None:
@@ -55,24 +58,31 @@ class Writer:
     async def flush(self) -> None:
         """Have all that was handed over on the disk. Not cancellable: it takes milliseconds.
 
-        Once it could not be written, nothing is tried again.
+        Raises BatchError where it cannot be written. What the journal did not take is still
+        ``unwritten``, and tried again the next time; an output that did not take its lines is left
+        to the next opening, which mends it by the journal.
         """
         with anyio.CancelScope(shield=True):
             async with self._lock:
-                results, self._waiting = self._waiting, []
+                results = self.unwritten.copy()
                 self._news = anyio.Event()
-                if results and not self._broken:
-                    self._broken = True
-                    await run_sync(self._write, results)
-                    self._broken = False
-                self._room.set()
-                self._room = anyio.Event()
+                try:
+                    if results:
+                        await run_sync(self.journal.keep, results)
+                        del self.unwritten[: len(results)]
+                        await run_sync(self._put_out, results)
+                finally:
+                    self._room.set()
+                    self._room = anyio.Event()
 
-    def _write(self, results: list[Result]) -> None:
-        self.journal.keep(results)
+    def _put_out(self, results: list[Result]) -> None:
+        if self._torn:
+            return
+        self._torn = True
+        lines: Iterator[str] = (result.line for result in results)
         if self.ordered:
-            lines = list(self.journal.ordered_lines(self.lines))
-        else:
-            lines = [result.line for result in results]
-        self.output.append(lines)
-        self.lines += len(lines)
+            lines = self.journal.ordered_lines(self.lines)
+        while some := list(islice(lines, CHUNK)):  # behind a slow row there may be very many
+            self.output.append(some)
+            self.lines += len(some)
+        self._torn = False

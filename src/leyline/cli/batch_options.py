@@ -57,7 +57,11 @@ InputFormat = Annotated[
 Ordered = Annotated[bool, typer.Option("--ordered", help="Write OUTPUT in the order of INPUT.")]
 MaxCost = Annotated[
     float | None,
-    typer.Option(metavar="DOLLARS", min=0, help="End when the whole batch has cost so much."),
+    typer.Option(
+        metavar="DOLLARS",
+        min=0,
+        help="End when the whole batch has cost so much, as far as costs are known.",
+    ),
 ]
 MaxFailures = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="End when so many rows have failed.")

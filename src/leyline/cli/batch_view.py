@@ -2,7 +2,7 @@
 
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -57,7 +57,8 @@ class View:
         lookout = Lookout(self.run, registry, settings, self.tell)
         async with anyio.create_task_group() as group:
             group.start_soon(lookout.watch)
-            with self._live(lookout) if self.console is not None else nullcontext():
+            live = self._live(lookout) if self.console is not None else nullcontext()
+            with suppress(OSError), live:  # a terminal that is gone is no end of the batch
                 while True:
                     await anyio.sleep(0.5)
                     if self.console is None and time.monotonic() >= self._line_at:
@@ -69,7 +70,8 @@ class View:
         if self.console is None:
             output.note(text)
         else:
-            self.console.print(f"leyline: {text}", markup=False, highlight=False)
+            with suppress(OSError):
+                self.console.print(f"leyline: {text}", markup=False, highlight=False)
 
     def line(self, lookout: Lookout) -> str:
         """How far it is, on one line."""

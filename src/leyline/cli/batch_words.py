@@ -45,6 +45,9 @@ def tell_ended(opened: Opened, progress: Progress, report: Report) -> int:
     sums = progress.sums
     said = f"{sums.done:,} of {sums.rows:,} rows done, {sums.failed:,} failed"
     said += f"; {spent(sums)}"
+    unpriced = progress.unpriced.total()
+    if unpriced and sums.cost is not None:
+        said += f" (answers of unknown cost: {unpriced:,})"
     if report.ending is Ending.DONE:
         output.note(f"{said}; {opened.output.path}")
         return ExitCode.FAILED if sums.failed or sums.left else ExitCode.OK
@@ -52,6 +55,8 @@ def tell_ended(opened: Opened, progress: Progress, report: Report) -> int:
     if report.why is not None:
         output.note(str(report.why))
         code = exits.of_error(report.why) if report.ending is Ending.UNUSABLE else code
+    if report.unwritten:
+        said += f"; {report.unwritten:,} more not written down, to be run again"
     output.note(f"{why}: {said}; the same command goes on")
     return code
 

@@ -34,16 +34,21 @@ def write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        # Else the interpreter would try again when it exits, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             raise OutputError(f"cannot write to standard output: {error.strerror}") from None
 
 
 def note(text: str) -> None:
-    """Say *text* on standard error, as coming from leyline."""
-    sys.stderr.write(f"leyline: {text}\n")
-    sys.stderr.flush()
+    """Say *text* on standard error, as coming from leyline.
+
+    That nobody can hear it (a closed pipe, a lost terminal) is no error: the work goes on.
+    """
+    try:
+        sys.stderr.write(f"leyline: {text}\n")
+        sys.stderr.flush()
+    except OSError:
+        _silence(sys.stderr)
 
 
 def write_json(value: object) -> None:
@@ -65,6 +70,12 @@ def on_one_line(text: str) -> str:
 def _plain(value: Any) -> Any:
     """What json does not know of itself: a value of ours, or a mapping that is no dict."""
     return attrs.asdict(value, recurse=False) if attrs.has(value.__class__) else dict(value)
+
+
+def _silence(stream: TextIO) -> None:
+    """Drop what *stream* holds and is still to get: else the interpreter would try again when it
+    exits, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _nowhere() -> io.TextIOWrapper:
