@@ -144,7 +144,8 @@ class ExecutionResult:
     success: The tool finished, says nothing to the contrary, and gave an answer that is not blank.
     stdout, stderr: As written, decoded as UTF-8 with replacement, secrets removed. Past the
         service's cap the middle is cut out, and a note stands in its place.
-    exit_code: Exit status; negative is a signal. -1 where leyline stopped the process itself.
+    exit_code: Exit status; negative is a signal. -1 where leyline stopped the process itself, or
+        where the status was lost.
     duration: Seconds from the start of the process to its result.
     tokens_used: ``usage.total_tokens``.
     text: The answer alone. Empty where there is none.
@@ -222,7 +223,8 @@ class Command:
 class Completed:
     """What a process left behind.
 
-    exit_code: Exit status, negative for a signal. None if it was stopped by leyline.
+    exit_code: Exit status, negative for a signal. None if it was stopped by leyline, or if the
+        status was lost: taken by the system, where SIGCHLD is ignored, or by the program around.
     stdout, stderr: The bytes; where ``truncated``, the start and the end of them.
     files: Contents of those of ``Command.read_files`` that exist.
     stopped: Why leyline stopped it. None if it ended by itself.

@@ -3,6 +3,12 @@
 import re
 from typing import Final
 
+STATUS_LOST: Final = (
+    "its exit status is lost, as this program ignores SIGCHLD or waits for every child itself; "
+    "let it do neither (signal.signal(signal.SIGCHLD, signal.SIG_DFL))"
+)
+"""Of a process that ended, nobody knows how."""
+
 _LINES: Final = 3
 _SEARCHED: Final = 16_000
 """Characters that are looked at, so that a message out of megabytes costs no more than another."""

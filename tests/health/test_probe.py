@@ -23,6 +23,7 @@ from leyline.model import (
     HealthStatus,
     StopReason,
 )
+from leyline.wording import STATUS_LOST
 from tests.virtual import EPOCH, VIRTUAL_BACKEND, VIRTUAL_CLOCK
 
 KEY = "sk-a+secret/value"
@@ -108,6 +109,14 @@ class TestDecision:
     @pytest.mark.parametrize("tier", ["custom", "version", "login"])
     def test_what_leyline_stopped_for_itself_does_not_speak_against_it(self, tier, reason):
         assert judge(**{tier: stopped(reason)}).status is HealthStatus.UNKNOWN
+
+    @pytest.mark.parametrize("tier", ["custom", "version", "login"])
+    def test_a_check_whose_exit_status_is_lost_says_nothing_of_the_service(self, tier):
+        lost = Completed(exit_code=None, stdout=b"fine", stderr=b"")
+        report = judge(KEYED, key_set=True, **{tier: lost})
+        assert (report.status, report.authenticated) == (HealthStatus.UNKNOWN, True)
+        assert STATUS_LOST in report.reason
+        assert report.version == ""
 
     def test_a_check_whose_own_program_is_missing_says_nothing_of_the_service(self):
         report = judge(custom=CommandNotFoundError("svc", 'command "curl" was not found on PATH'))

@@ -19,6 +19,7 @@ from leyline.config import (
 )
 from leyline.model import Completed, FailureKind, StopReason
 from leyline.outcome import Outcome, OutcomeReader
+from leyline.wording import STATUS_LOST
 
 NOW = 1_800_000_000.0
 
@@ -114,6 +115,28 @@ def test_exit_1_is_a_success_where_the_tool_says_so():
 def test_a_tool_that_confirms_its_answers_and_did_not_was_cut_off():
     config = evolve(JSON, output=evolve(JSON.output, succeeded="out.ok"))
     assert kind(read(config, {"text": "fine"})) is FailureKind.CRASHED
+
+
+def test_a_lost_status_is_no_success_and_the_message_says_how_it_was_lost():
+    silent, talking = read(TEXT, "", exit_code=None), read(TEXT, "half an", exit_code=None)
+    for outcome in (silent, talking):
+        assert (outcome.text, kind(outcome)) == ("", FailureKind.CRASHED)
+        assert outcome.failure is not None
+        assert outcome.failure.message.startswith(STATUS_LOST)
+    assert "it last said: half an" in str(talking.failure)
+
+
+def test_a_lost_status_does_not_hide_what_the_tool_says():
+    config = evolve(JSON, output=evolve(JSON.output, succeeded="out.done"))
+    assert read(config, {"text": "yes", "done": True}, exit_code=None).text == "yes"
+    assert kind(read(config, {"text": "yes"}, exit_code=None)) is FailureKind.CRASHED
+    limited = read(TEXT, "", "rate limit exceeded", exit_code=None)
+    assert kind(limited) is FailureKind.RATE_LIMITED
+    assert limited.failure is not None
+    assert limited.failure.message == "rate limit exceeded"
+    said = read(JSON, {"error": {"message": "no idea"}}, exit_code=None)
+    assert said.failure is not None
+    assert said.failure.message == "no idea"
 
 
 def test_exit_1_with_text_is_a_failure():

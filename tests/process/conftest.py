@@ -1,7 +1,10 @@
 """A runner in a lifespan of its own, and the shortest way to run something with it."""
 
+import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable
+import resource
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +21,17 @@ class Run(Protocol):
     def __call__(self, *argv: str, **fields: Any) -> Awaitable[Completed]: ...
 
 
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Meanwhile this process can open nothing more; what is open stays so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 async def run_with(runner: Runner, *argv: str, **fields: Any) -> Completed:
     workspace = runner.workspace()
     env = {**os.environ, MARKER: workspace.marker, **fields.pop("env", {})}
@@ -27,7 +41,17 @@ async def run_with(runner: Runner, *argv: str, **fields: Any) -> Completed:
 
 
 @pytest.fixture
-async def lifespan() -> AsyncIterator[Lifespan]:
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What runs make their folders in, in place of the system's."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+async def lifespan(temporary: Path) -> AsyncIterator[Lifespan]:
     async with Lifespan(SYSTEM_CLOCK) as lifespan:
         yield lifespan
 

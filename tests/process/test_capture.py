@@ -96,7 +96,10 @@ async def test_an_output_past_its_cap_stops_the_run_and_keeps_start_and_end(run:
     assert grown < 30 * 1024  # KiB
 
 
-async def test_an_output_past_its_cap_is_noticed_when_the_program_has_ended(run: Run):
+async def test_an_output_past_its_cap_is_noticed_when_the_program_has_ended(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("leyline.process.runner._LOOK_SECONDS", 60.0)  # not while it runs
     completed = await run(
         "/bin/sh", "-c", "echo START; head -c 100000 /dev/zero; echo END", max_output=1000
     )

@@ -20,6 +20,15 @@ def test_nothing_alive_is_not_signalled():
     assert KillLadder(grace=1.0).step(5.0, alive=False) is None
 
 
+def test_what_is_killed_late_is_given_up_no_sooner():
+    """The event loop may have been held up past the end of the grace."""
+    ladder = KillLadder(grace=1.0)
+    ladder.step(0.0, alive=True)
+    assert ladder.step(100.0, alive=True) is SIGKILL
+    assert not ladder.gave_up(100.0 + KILL_LIMIT - 0.01)
+    assert ladder.gave_up(100.0 + KILL_LIMIT)
+
+
 def test_what_cannot_be_killed_is_given_up():
     ladder = KillLadder(grace=1.0)
     ladder.step(0.0, alive=True)

@@ -17,7 +17,7 @@ from leyline.model import (
     StopReason,
 )
 from leyline.redaction import redact
-from leyline.wording import first_line, last_lines, one_line
+from leyline.wording import STATUS_LOST, first_line, last_lines, one_line
 
 CHECK_SECONDS: Final = 30.0
 """After so long a command of a check is stopped. Tools take up to a second of CPU to start, and
@@ -107,7 +107,7 @@ def _of_custom(ran: Ran | None, secret: str) -> _Opinion:
     """Exit status 0 is passing, 1 a warning, anything else critical."""
     if ran is None:
         return _Opinion()
-    if isinstance(ran, LeylineError) or ran.stopped is not None:
+    if isinstance(ran, LeylineError) or ran.exit_code is None:
         return _unfinished("health_check_cmd", ran)
     if ran.exit_code == 0:
         return _Opinion()
@@ -119,7 +119,7 @@ def _of_version(ran: Ran | None, secret: str) -> _Opinion:
     """A version that cannot be read is no proof that prompts would not be answered."""
     if ran is None:
         return _Opinion()
-    if isinstance(ran, LeylineError) or ran.stopped is not None:
+    if isinstance(ran, LeylineError) or ran.exit_code is None:
         return _unfinished("version_cmd", ran)
     if ran.exit_code == 0:
         return _Opinion()
@@ -132,12 +132,12 @@ def _of_login(config: ServiceConfig, found: Findings, secret: str) -> _Opinion:
     if ran is None:
         return _of_key(config, found.key_set)
     present = found.key_set or None  # a login may be there where no key is
-    if isinstance(ran, LeylineError) or ran.stopped is not None:
+    if isinstance(ran, LeylineError) or ran.exit_code is None:
         return _unfinished("auth_check_cmd", ran, authenticated=present)
     if ran.exit_code == 0:
         return _Opinion(authenticated=True)
     ending = _ending("auth_check_cmd", ran, secret)
-    if ran.exit_code is None or ran.exit_code < 0:  # it crashed, which is no "no"
+    if ran.exit_code < 0:  # it crashed, which is no "no"
         return _Opinion(status=HealthStatus.DEGRADED, reason=ending, authenticated=present)
     if found.key_set:  # which a tool's own command need not know of
         status = HealthStatus.DEGRADED
@@ -193,6 +193,8 @@ def _unfinished(name: str, ran: Ran, *, authenticated: bool | None = None) -> _O
         reason = f"{name} did not answer within {CHECK_SECONDS:g} s; run it by hand to see why"
     elif ran.stopped is StopReason.OUTPUT_TOO_LARGE:
         reason = f"{name} was stopped because it wrote too much; name a command that writes little"
+    elif ran.stopped is None:
+        reason = f"{name} tells nothing: {STATUS_LOST}"
     else:
         reason = f"{name} was stopped because the registry was closed"
     return _Opinion(status=status, reason=reason, authenticated=authenticated)

@@ -19,7 +19,7 @@ from leyline.outcome.notices import Notices
 from leyline.outcome.waiting import find_waiting, read_waiting
 from leyline.redaction import redact
 from leyline.tokens import estimate_tokens
-from leyline.wording import last_lines, one_line
+from leyline.wording import STATUS_LOST, last_lines, one_line
 
 _LONGEST: Final = 500
 """Characters of a message."""
@@ -165,6 +165,8 @@ class OutcomeReader:
         message = one_line(error, _LONGEST) or last_lines(run.stderr, _LONGEST)
         if not message and not run.document.structured:
             message = last_lines(run.stdout, _LONGEST)
+        if run.completed.exit_code is None and verdict.kind is FailureKind.CRASHED and not error:
+            message = f"{STATUS_LOST}; it last said: {message}" if message else STATUS_LOST
         message = message or _ending(run.completed.exit_code)
         failure = Failure(kind=verdict.kind, message=message)
         if verdict.kind not in LIMITED:

@@ -13,11 +13,19 @@ KEPT_BYTES: Final = 2 * 2**20
 """How much of an output past its cap is kept, half from the start and half from the end."""
 
 
+def open_memory() -> int:
+    """A descriptor of an empty file that has no name, in memory where the system has such."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("leyline", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile(buffering=0) as file:
+        return os.dup(file.fileno())
+
+
 def open_input(data: bytes) -> int:
     """A descriptor that reads *data*, then end of file."""
     if not data:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    descriptor = _open_file()
+    descriptor = open_memory()
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
@@ -31,7 +39,7 @@ def open_output() -> int:
     In append mode, so that a program that reopens its own output (``> /dev/stderr``) leaves no
     hole behind.
     """
-    descriptor = _open_file()
+    descriptor = open_memory()
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
     return descriptor
 
@@ -58,13 +66,6 @@ def read(descriptor: int, cap: int) -> tuple[bytes, bool]:
 def read_from(descriptor: int, offset: int, count: int) -> bytes:
     """Up to *count* bytes from *offset* on; empty where nothing more is written yet."""
     return os.pread(descriptor, count, offset)
-
-
-def _open_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("leyline", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile(buffering=0) as file:
-        return os.dup(file.fileno())
 
 
 def _read_range(descriptor: int, offset: int, count: int) -> bytes:

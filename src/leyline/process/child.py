@@ -2,13 +2,11 @@
 
 import contextlib
 import errno
-import math
 import os
 import subprocess
 from typing import Final
 
 import anyio
-import anyio.to_thread
 from attrs import define, field
 
 from leyline.errors import CommandNotFoundError, SpawnError
@@ -16,6 +14,8 @@ from leyline.model import Command, Listener, StopReason
 from leyline.process import capture
 from leyline.process.tail import Tail
 
+_FIRST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.02
 _BUSY: Final = {
     errno.EAGAIN: "no more processes can be started now (see ulimit -u)",
     errno.EMFILE: "too many open files in this process (see ulimit -n)",
@@ -32,6 +32,7 @@ class Child:
     run: The id that its environment, and so its whole tree, is marked with.
     stopped: Why leyline ended it. scope: Cancelled to end the wait for it.
     tail: What hands its output to a listener. None: nobody listens.
+    exit_code: Its exit status, negative for a signal. None: it runs, or its status was lost.
     """
 
     run: str
@@ -43,6 +44,8 @@ class Child:
     stopped: StopReason | None = None
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     tail: Tail | None = None
+    exit_code: int | None = None
+    _ended: bool = False
 
     @classmethod
     def start(cls, run: str, service: str, command: Command) -> "Child":
@@ -75,14 +78,29 @@ class Child:
                 os.close(descriptor)
         exit_descriptor = None
         if hasattr(os, "pidfd_open"):
-            with contextlib.suppress(OSError):  # too many open files: a thread waits instead
+            with contextlib.suppress(OSError):  # too many open files: it is asked again and again
                 exit_descriptor = os.pidfd_open(process.pid)
         return cls(run, command, streams[1], streams[2], process, exit_descriptor)
 
     @property
     def exited(self) -> bool:
-        """Whether the process has ended; takes its exit status when it has."""
-        return self.process.poll() is not None
+        """Whether the process has ended; takes its exit status when it has.
+
+        Where somebody else has taken it, it is lost: where SIGCHLD is ignored the system has, or
+        the program around us waits for every child there is. ``Popen`` would call that a 0.
+        """
+        if not self._ended:
+            try:
+                pid, status = os.waitpid(self.process.pid, os.WNOHANG)
+            except ChildProcessError:
+                self._ended = True
+            else:
+                if pid:
+                    self._ended = True
+                    self.exit_code = os.waitstatus_to_exitcode(status)
+            if self._ended:
+                self.process.returncode = self.exit_code or 0  # so that it does not look itself
+        return self._ended
 
     def group_survives(self) -> bool:
         """Whether others of its group outlived it. Ask right after it has ended."""
@@ -96,14 +114,13 @@ class Child:
 
     async def wait(self) -> None:
         """Until the process has ended, whoever still holds its streams."""
-        if self.exit_descriptor is None:
-            await anyio.to_thread.run_sync(
-                self.process.wait,
-                abandon_on_cancel=True,
-                limiter=anyio.CapacityLimiter(math.inf),
-            )
-        elif not self.exited:
-            await anyio.wait_readable(self.exit_descriptor)
+        pause = _FIRST_PAUSE
+        while not self.exited:
+            if self.exit_descriptor is not None:
+                await anyio.wait_readable(self.exit_descriptor)
+                return
+            await anyio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def oversized(self) -> bool:
         """Whether one of its outputs is past the cap."""

@@ -1,49 +1,92 @@
 """The private folders of runs. Making one costs more than starting a small program, so those that
-a run left empty are used again."""
+a run left empty are used again, as soon as a look at all processes has shown that none is its own.
+"""
 
 import os
+import secrets
 import shutil
+import stat
 import tempfile
+from collections.abc import Container
 
 from attrs import define, field
 
 
 @define
 class Folders:
-    """Folders in one temporary folder of their own, which is made when it is first needed.
+    """Folders in one temporary folder of their own, which is made when it is first needed, and
+    again where it has disappeared.
 
-    root: That folder; None as long as there is none.
+    root: That folder; None as long as none is needed.
     """
 
     root: str | None = None
+    _owner: int | None = None
     _empty: list[str] = field(factory=list[str])
+    _resting: dict[str, str] = field(factory=dict[str, str])
     _count: int = 0
 
     def name_one(self) -> str:
-        """A folder for one run, which need not exist yet. Private to it until it is given back."""
+        """A folder for one run, which need not exist yet. Private to it until it is released."""
         if self._empty:
             return self._empty.pop()
         if self.root is None:
-            self.root = tempfile.mkdtemp(prefix="leyline-")
+            self.root = f"{_temporary_folder()}/leyline-{secrets.token_hex(8)}"
         self._count += 1
         return f"{self.root}/{self._count}"
 
     def make(self, path: str) -> None:
-        """See to it that the folder exists."""
-        if not os.path.isdir(path):  # noqa: PTH112  (on the hot path)
+        """See to it that the folder exists, and that nobody else can come by anything in it.
+
+        Raises OSError where that cannot be.
+        """
+        assert self.root is not None
+        if not self._is_ours(self.root):
+            os.mkdir(self.root, 0o700)  # noqa: PTH102  (refuses one that somebody else made)
+            self._owner = os.lstat(self.root).st_uid
+        if not self._is_ours(path):
             os.mkdir(path, 0o700)  # noqa: PTH102
 
-    def give_back(self, path: str) -> None:
-        """The run has ended, and nothing of its tree is left to use the folder."""
-        try:
-            if not os.listdir(path):  # noqa: PTH208
+    def give_back(self, run: str, path: str) -> None:
+        """*run* has ended. Something of it may have left its group and use the folder still."""
+        if _is_empty(path):
+            self._resting[run] = path
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def release(self, left: Container[str]) -> None:
+        """All runs that were given back are gone, but those of *left*: use their folders again."""
+        for run in [run for run in self._resting if run not in left]:
+            path = self._resting.pop(run)
+            if self._is_ours(path) and _is_empty(path):  # no link that the tool put in its place
                 self._empty.append(path)
-                return
-        except OSError:
-            pass  # the tool removed or closed it
-        shutil.rmtree(path, ignore_errors=True)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
 
     def remove_all(self) -> None:
         """Remove everything."""
         if self.root is not None:
             shutil.rmtree(self.root, ignore_errors=True)
+
+    def _is_ours(self, path: str) -> bool:
+        # By the owner as it was given: some file systems give another than asked for.
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return False
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == self._owner
+
+
+def _temporary_folder() -> str:
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:  # none can be written to now, as who makes a folder there will see
+        folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+    return os.path.abspath(folder)  # noqa: PTH100
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        return not os.listdir(path)  # noqa: PTH208  (on the hot path)
+    except OSError:  # the tool removed or closed it
+        return False

@@ -17,6 +17,7 @@ class KillLadder:
 
     grace: float
     _kill_at: float | None = None
+    _killing: bool = False
 
     def step(self, now: float, *, alive: bool) -> signal.Signals | None:
         """The signal to send at *now*, if any. *alive*: whether anything of the tree is left."""
@@ -26,7 +27,12 @@ class KillLadder:
             self._kill_at = now + self.grace
             if self.grace > 0:
                 return signal.SIGTERM
-        return signal.SIGKILL if now >= self._kill_at else None
+        if now < self._kill_at:
+            return None
+        if not self._killing:
+            self._killing = True
+            self._kill_at = now  # later than meant where the event loop was held up
+        return signal.SIGKILL
 
     def gave_up(self, now: float) -> bool:
         """Whether SIGKILL has been of no use for too long."""

@@ -54,11 +54,21 @@ class Reaper:
     Nobody outside can cancel that task, so that a ladder, once begun, is climbed to its end.
     """
 
-    def __init__(self, group: TaskGroup, clock: Clock, owns: Callable[[str], bool]) -> None:
-        """owns: Whether a run id is of this registry and not live."""
+    def __init__(
+        self,
+        group: TaskGroup,
+        clock: Clock,
+        owns: Callable[[str], bool],
+        ended: Callable[[str], None],
+    ) -> None:
+        """owns: Whether a run id is of this registry and not live.
+
+        ended: Hears of each run whose tree is ended, or given up.
+        """
         self._group = group
         self._clock = clock
         self._owns = owns
+        self._ended = ended
         self._condemned: dict[str, _Condemned] = {}
         self._running = False
 
@@ -82,16 +92,23 @@ class Reaper:
             )
         )
 
-    def sweep(self, *, grace: float) -> None:
-        """Find what left its group and outlived its run, and end it. Costs a scan of ``/proc``."""
-        for process in guardian.scan():
+    def sweep(self, *, grace: float) -> set[str] | None:
+        """Find what left its group and outlived its run, and end it. Costs a scan of ``/proc``.
+
+        Returns the runs of which anything was seen. None: nothing can be looked at now; try again.
+        """
+        processes = _look()
+        if processes is None:
+            return None
+        for process in processes:
             for run in process.runs:
                 if self._owns(run) and run not in self._condemned:
                     self._add(_Condemned(run, process.pid, KillLadder(grace), None, None))
+        return {run for process in processes for run in process.runs}
 
     def kill_now(self) -> None:
         """Last resort where nothing can be awaited: SIGKILL to all that is left."""
-        processes = guardian.scan()
+        processes = _look() or []
         for condemned in self._condemned.values():
             condemned.signal(condemned.members(processes), signal.SIGKILL)
 
@@ -120,21 +137,37 @@ class Reaper:
 
     def _step(self) -> bool:
         now = self._clock.monotonic()
-        processes = guardian.scan()
+        processes = _look()
         for condemned in list(self._condemned.values()):
-            members = condemned.members(processes)
-            number = condemned.ladder.step(now, alive=bool(members) or condemned.leader_alive())
-            if number is not None:
-                condemned.signal(members, number)
-            elif not members and not condemned.leader_alive():
-                self._finish(condemned)
-            elif condemned.ladder.gave_up(now):
-                pids = ", ".join(str(p.pid) for p in members)
-                logger.error("processes that cannot be killed are left behind: %s", pids)
-                self._finish(condemned)
+            self._climb(condemned, processes, now)
         return bool(self._condemned)
+
+    def _climb(self, condemned: _Condemned, processes: list[Process] | None, now: float) -> None:
+        leader_alive = condemned.leader_alive()
+        if processes is None and not leader_alive:
+            return  # the rest cannot be seen now, which does not mean that it is gone
+        members = condemned.members(processes or [])
+        alive = leader_alive or bool(members)
+        number = condemned.ladder.step(now, alive=alive)
+        if number is not None:
+            condemned.signal(members, number)
+        if not alive:
+            self._finish(condemned)
+        elif condemned.ladder.gave_up(now):
+            pids = ", ".join(str(p.pid) for p in members) or str(condemned.leader)
+            logger.error("processes that cannot be killed are left behind: %s", pids)
+            self._finish(condemned)
 
     def _finish(self, condemned: _Condemned) -> None:
         del self._condemned[condemned.run]
+        self._ended(condemned.run)
         if condemned.tmpdir is not None:
             shutil.rmtree(condemned.tmpdir, ignore_errors=True)
+
+
+def _look() -> list[Process] | None:
+    """Every process; None where they cannot be looked at now, as no descriptor is free."""
+    try:
+        return guardian.scan()
+    except OSError:
+        return None

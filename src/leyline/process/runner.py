@@ -5,8 +5,6 @@ import itertools
 import math
 import os
 import secrets
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +13,12 @@ from anyio.abc import TaskGroup
 from attrs import define, field
 
 from leyline.clock import Clock
-from leyline.errors import RegistryClosedError
+from leyline.errors import RegistryClosedError, SpawnError
 from leyline.model import Command, Completed, Listener, StopReason
 from leyline.process import capture, guardian
 from leyline.process.child import Child
 from leyline.process.folders import Folders
+from leyline.process.guard import Guard
 from leyline.process.reaper import Reaper
 
 _LOOK_SECONDS: Final = 0.01
@@ -51,9 +50,9 @@ class Runner:
         self._numbers = itertools.count(1)
         self._outer = os.environ.get(guardian.MARKER)
         self._live: dict[str, Child] = {}
-        self._reaper = Reaper(group, clock, self._is_leftover)
+        self._guard = Guard(self._registry)
+        self._reaper = Reaper(group, clock, self._is_leftover, self._guard.forget)
         self._folders = Folders()
-        self._guardian: subprocess.Popen[bytes] | None = None
         self._watching = False
         self._sweeping = False
         self._closed = False
@@ -90,17 +89,16 @@ class Runner:
         """
         if self._closed:
             raise RegistryClosedError
-        if self._guardian is None:
-            self._start_guardian()
-        self._folders.make(workspace.tmpdir)
+        self._prepare(service, workspace)
         started_at, started = self._clock.wall(), self._clock.monotonic()
         try:
             child = Child.start(workspace.run, service, command)
         except BaseException:
-            self._folders.give_back(workspace.tmpdir)
+            self._folders.give_back(workspace.run, workspace.tmpdir)
             raise
         self._live[child.run] = child
         try:
+            self._guard.tell(child.run, child.process.pid)
             if listener is not None:
                 child.listen(listener)
             self._watch()
@@ -132,7 +130,8 @@ class Runner:
             with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSE_SECONDS):
                 await self._until_idle()
                 if self._folders.root is not None:
-                    self._reaper.sweep(grace=0.0)
+                    while self._reaper.sweep(grace=0.0) is None:
+                        await self._clock.sleep(0.05)
                 await self._until_idle()
         finally:
             self._tidy()
@@ -148,10 +147,19 @@ class Runner:
 
     def _tidy(self) -> None:
         self._folders.remove_all()
-        if self._guardian is not None:
-            self._guardian.kill()
-            self._guardian.communicate()
-            self._guardian = None
+        self._guard.dismiss()
+
+    def _prepare(self, service: str, workspace: Workspace) -> None:
+        self._watch_over()
+        try:
+            self._folders.make(workspace.tmpdir)
+        except OSError as error:
+            reason = f"no temporary folder: {error}; set TMPDIR to one that can be written to"
+            raise SpawnError(service, reason) from error
+
+    def _watch_over(self) -> None:
+        assert self._folders.root is not None
+        self._guard.stand(self._folders.root, self._clock.monotonic())
 
     def _is_leftover(self, run: str) -> bool:
         return run.startswith(f"{self._registry}.") and run not in self._live
@@ -161,7 +169,7 @@ class Runner:
         stdout, cut_out = capture.read(child.stdout, command.max_output)
         stderr, cut_err = capture.read(child.stderr, command.max_output)
         return Completed(
-            exit_code=None if child.stopped else child.process.returncode,
+            exit_code=None if child.stopped else child.exit_code,
             stdout=stdout,
             stderr=stderr,
             files={} if child.stopped else _read_files(command),
@@ -180,7 +188,8 @@ class Runner:
             oversized = child.stopped is StopReason.OUTPUT_TOO_LARGE
             self._reaper.condemn(child, grace=0.0 if oversized else child.command.grace)
         else:
-            self._folders.give_back(child.command.tmpdir)
+            self._guard.forget(child.run)
+            self._folders.give_back(child.run, child.command.tmpdir)
         child.close()
         if not self._sweeping:
             with contextlib.suppress(RuntimeError):  # the group has ended; aclose has swept
@@ -190,8 +199,11 @@ class Runner:
     async def _sweep_soon(self, grace: float) -> None:
         """What left its group and outlived its run ends without waiting for another run."""
         try:
-            await anyio.sleep(_SWEEP_SECONDS)
-            self._reaper.sweep(grace=grace)
+            left = None
+            while left is None:
+                await anyio.sleep(_SWEEP_SECONDS)
+                left = self._reaper.sweep(grace=grace)
+            self._folders.release(left)
         finally:
             self._sweeping = False
 
@@ -205,28 +217,13 @@ class Runner:
             while self._live:
                 # Many children: look a little less often rather than spend a core on it.
                 await anyio.sleep(_LOOK_SECONDS + len(self._live) * 2e-5)
+                self._watch_over()
                 for child in list(self._live.values()):
                     if child.stopped is None and (reason := child.reason_to_stop()):
                         child.stopped = reason
                         child.scope.cancel()
         finally:
             self._watching = False
-
-    def _start_guardian(self) -> None:
-        """One small process that outlives this one and kills what it leaves behind."""
-        assert self._folders.root is not None
-        script = str(Path(guardian.__file__))
-        arguments = (self._registry, str(os.getpid()), self._folders.root)
-        with contextlib.suppress(OSError):  # as good as no guardian: everything else still holds
-            self._guardian = subprocess.Popen(
-                [sys.executable, "-I", "-S", script, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={},
-                cwd="/",
-                start_new_session=True,
-            )
 
 
 def _read_files(command: Command) -> dict[str, bytes]:
