@@ -124,7 +124,7 @@ async def _measure(calls: int, repeats: int) -> dict[str, list[float]]:
             **_each(store),
         }
         rows: dict[str, One] = {
-            name: (lambda handler=handler: handler(job))  # type: ignore[misc]
+            name: (lambda handler=handler: handler(job))  # type: ignore[misc]  # each its own
             for name, handler in handlers.items()
         }
         rows["registry.execute"] = lambda: plain.execute("svc", "hello")

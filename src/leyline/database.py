@@ -286,7 +286,7 @@ def _patiently(patience: float, step: Callable[..., T], *arguments: object) -> T
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited > patience:
                 raise
         pause = _SHORTEST_PAUSE if waited < _BRIEF else _LONGEST_PAUSE
-        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  (nothing secret)
 
 
 def _reason(error: sqlite3.Error | OSError, purpose: str, patience: float) -> str:

@@ -71,7 +71,7 @@ class Relay(ThreadingTCPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of a client that has gone."""
         if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # as it came
 
     def connect(self, upstream: str, key: str) -> None:
         """Say where llama.cpp listens, and the key that it asks for."""

@@ -32,4 +32,4 @@ def _lead(descriptor: int, to: int) -> None:
 
 def _copy(descriptor: int) -> TextIOWrapper:
     copy = os.dup(descriptor)
-    return open(copy, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: PTH123
+    return open(copy, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: PTH123  (no path)

@@ -159,7 +159,7 @@ def _start_error(
         return SpawnError(service, f'cannot work in "{command.cwd}": {error.strerror}')
     if error.errno == errno.ENOEXEC:
         reason = "is not a program; if it is a script, begin it with a line like #!/bin/sh"
-    elif error.errno == errno.ENOENT and os.path.exists(program):  # noqa: PTH110
+    elif error.errno == errno.ENOENT and os.path.exists(program):  # noqa: PTH110  (never raises)
         reason = "needs an interpreter that does not exist (see its first line)"
     elif error.errno in (errno.ENOENT, errno.EACCES, errno.ENOTDIR):
         reason = f"cannot be executed: {error.strerror}"

@@ -45,7 +45,7 @@ class Folders:
             os.mkdir(self.root, 0o700)  # noqa: PTH102  (refuses one that somebody else made)
             self._owner = os.lstat(self.root).st_uid
         if not self._is_ours(path):
-            os.mkdir(path, 0o700)  # noqa: PTH102
+            os.mkdir(path, 0o700)  # noqa: PTH102  (on the hot path)
 
     def give_back(self, run: str, path: str) -> None:
         """*run* has ended. Something of it may have left its group and use the folder still."""
@@ -81,8 +81,8 @@ def _temporary_folder() -> str:
     try:
         folder = tempfile.gettempdir()
     except FileNotFoundError:  # none can be written to now, as who makes a folder there will see
-        folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
-    return os.path.abspath(folder)  # noqa: PTH100
+        folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (where nothing will be made)
+    return os.path.abspath(folder)  # noqa: PTH100  (a text is wanted)
 
 
 def _is_empty(path: str) -> bool:

@@ -156,7 +156,7 @@ def _client(url: str, address: str) -> _Client:
         raise LedgerError(address, reason) from None
     scheme, _, rest = url.partition("://")
     try:
-        client = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+        client = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # untyped there
             f"{_SCHEMES[scheme]}://{rest}",
             protocol=2,
             decode_responses=True,

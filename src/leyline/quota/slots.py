@@ -70,7 +70,7 @@ class _Waiter:
         no cancellation reaches. So the first in the queue looks again, after pauses that grow to
         a bound, and at random moments, so that no process always comes just too late.
         """
-        return self._pause * random.uniform(0.5, 1.0)  # noqa: S311
+        return self._pause * random.uniform(0.5, 1.0)  # noqa: S311  (nothing secret)
 
     async def wait(self, seconds: float) -> None:
         """Until somebody wakes us, at most *seconds*."""

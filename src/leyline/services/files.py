@@ -22,7 +22,7 @@ def find_config_file() -> Path | None:
     Raises ConfigError if ``$LEYLINE_CONFIG`` names a file that does not exist.
     """
     if named := os.environ.get(VARIABLE):
-        path = Path(os.path.expanduser(named))  # noqa: PTH111  (raises where there is no home)
+        path = Path(os.path.expanduser(named))  # noqa: PTH111  (never raises)  (raises where there is no home)
         if not os.path.exists(path):  # noqa: PTH110  (raises for a folder that is closed to us)
             raise ConfigError(
                 (f"${VARIABLE}: file {named} does not exist; correct the variable or unset it",)
@@ -33,10 +33,10 @@ def find_config_file() -> Path | None:
     folders = (
         Path(),
         platformdirs.user_config_path("leyline", appauthor=False),
-        Path(os.path.expanduser("~/.claude/leyline")),  # noqa: PTH111
+        Path(os.path.expanduser("~/.claude/leyline")),  # noqa: PTH111  (never raises)
     )
     candidates = (folder / name for folder in folders for name in _NAMES)
-    return next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113
+    return next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113  (nor does it)
 
 
 def read_config_file(path: Path) -> Any:

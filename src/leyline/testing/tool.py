@@ -85,7 +85,8 @@ def _enter(script: dict[str, Any], prompt: str, children: list[int]) -> tuple[in
     folder = script.get("folder")
     if folder is None:
         return 0, None
-    descriptor = os.open(os.path.join(folder, "runs.jsonl"), os.O_RDWR | os.O_CREAT | os.O_APPEND)  # noqa: PTH118
+    log = os.path.join(folder, "runs.jsonl")  # noqa: PTH118  (pathlib is slow to load)
+    descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     fcntl.flock(descriptor, fcntl.LOCK_EX)  # let go of when this process ends, at the latest
     lines = _all(descriptor).splitlines()
     now = time.monotonic()
@@ -131,7 +132,7 @@ def _script() -> dict[str, Any]:
     given = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1].startswith("{") else None
     text = given or os.environ.get("LEYLINE_SCRIPT", "{}")
     if not text.startswith("{"):
-        with open(text, encoding="ascii") as file:  # noqa: PTH123
+        with open(text, encoding="ascii") as file:  # noqa: PTH123  (as above)
             text = file.read()
     script: dict[str, Any] = json.loads(text)
     return script

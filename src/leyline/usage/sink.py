@@ -43,7 +43,7 @@ class MemorySink:
         for record in records:
             if not record.session:
                 self._session = session_at(record.at, self._session)
-                record = evolve(record, session=self._session.id)  # noqa: PLW2901
+                record = evolve(record, session=self._session.id)  # noqa: PLW2901  (kept is the new one)
             self.records.append(record)
         return len(records)
 
