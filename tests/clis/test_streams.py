@@ -71,7 +71,7 @@ class Streamed:
 
     async def run(self) -> Outcome:
         async with Lifespan(SYSTEM_CLOCK) as lifespan:
-            workspace = lifespan.runner.workspace()
+            workspace = lifespan.runner.workspace("svc")
             values = {**self.config.env, MARKER: workspace.marker}
             environment = child_environment(
                 os.environ, hidden=(), tmpdir=workspace.tmpdir, values=values

@@ -33,7 +33,7 @@ def no_descriptors() -> Iterator[None]:
 
 
 async def run_with(runner: Runner, *argv: str, **fields: Any) -> Completed:
-    workspace = runner.workspace()
+    workspace = runner.workspace("svc")
     env = {**os.environ, MARKER: workspace.marker, **fields.pop("env", {})}
     listener = fields.pop("listener", None)
     command = Command(argv=argv, env=env, tmpdir=workspace.tmpdir, **fields)

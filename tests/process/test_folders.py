@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -18,12 +19,23 @@ from tests.process.conftest import Run
 pytestmark = pytest.mark.anyio
 
 
-async def run_in_folder(runner: Runner, script: str = "") -> tuple[Path, str]:
-    """Run *script* in a folder of its own: which, and what it wrote."""
-    workspace = runner.workspace()
+async def run_in_folder(
+    runner: Runner, script: str = "", *, service: str = "svc", reads: Sequence[str] = ()
+) -> tuple[Path, str]:
+    """Run *script* in a folder of its own: which, and what it wrote.
+
+    reads: Names of files in it that are the run's outcome.
+    """
+    workspace = runner.workspace(service)
     env = {**os.environ, "TMPDIR": workspace.tmpdir, MARKER: workspace.marker}
-    command = Command(argv=("/bin/sh", "-c", script), env=env, tmpdir=workspace.tmpdir, grace=0.05)
-    completed = await runner.run("svc", workspace, command)
+    command = Command(
+        argv=("/bin/sh", "-c", script),
+        env=env,
+        tmpdir=workspace.tmpdir,
+        grace=0.05,
+        read_files={name: f"{workspace.tmpdir}/{name}" for name in reads},
+    )
+    completed = await runner.run(service, workspace, command)
     return Path(workspace.tmpdir), completed.stdout.decode()
 
 
@@ -45,7 +57,7 @@ async def test_a_temporary_folder_that_was_removed_is_made_again_and_private(
 
 async def test_one_folder_that_was_removed_is_made_again(temporary: Path):
     folders = Folders()
-    path = Path(folders.name_one())
+    path = Path(folders.name_one("svc"))
     for _ in range(2):
         folders.make(str(path))
         assert (path.parent.parent, mode(path)) == (temporary, 0o700)
@@ -54,7 +66,7 @@ async def test_one_folder_that_was_removed_is_made_again(temporary: Path):
 
 async def test_what_somebody_else_put_in_its_place_is_not_used(temporary: Path, tmp_path: Path):
     folders = Folders()
-    first, second = Path(folders.name_one()), Path(folders.name_one())
+    first, second = Path(folders.name_one("svc")), Path(folders.name_one("svc"))
     folders.make(str(first))
     root, other = first.parent, tmp_path / "other"
     assert root.parent == temporary
@@ -87,44 +99,54 @@ async def test_where_no_temporary_folder_is_usable_the_message_names_the_one_tha
         await run("/bin/true")
 
 
+@pytest.mark.parametrize(("service", "reads"), [("other", ()), ("svc", ("late",))])
 async def test_a_folder_is_not_passed_on_while_a_descendant_may_use_it(
-    lifespan: Lifespan, tmp_path: Path
+    lifespan: Lifespan, tmp_path: Path, service: str, reads: tuple[str, ...]
 ):
+    """Not to another service, nor to one whose outcome is read out of it."""
     ready, gate = tmp_path / "ready", tmp_path / "gate"
     wait = "while ! test -e {}; do sleep 0.01; done"
     late = f"touch {ready}; {wait.format(gate)}; echo SECRET > $TMPDIR/late"
-    first, _ = await run_in_folder(lifespan.runner, f"setsid sh -c '{late}' & {wait.format(ready)}")
-    second, said = await run_in_folder(lifespan.runner, f"touch {gate}; sleep 0.3; ls -A $TMPDIR")
+    runner = lifespan.runner
+    leave = f"setsid sh -c '{late}' & {wait.format(ready)}"
+    first, _ = await run_in_folder(runner, leave, reads=reads)
+    look = f"touch {gate}; sleep 0.3; ls -A $TMPDIR"
+    second, said = await run_in_folder(runner, look, service=service, reads=reads)
     assert (first == second, said) == (False, "")
+
+
+async def test_an_empty_folder_is_used_again_at_once_by_its_service(lifespan: Lifespan):
+    folders = {(await run_in_folder(lifespan.runner))[0] for _ in range(5)}
+    assert len(folders) == 1
 
 
 async def test_an_empty_folder_is_used_again_once_nothing_is_left_of_its_run(lifespan: Lifespan):
     used: set[Path] = set()
     with anyio.fail_after(20):
-        while (folder := (await run_in_folder(lifespan.runner))[0]) not in used:
+        while (folder := (await run_in_folder(lifespan.runner, reads=("a",)))[0]) not in used:
             used.add(folder)
             await anyio.sleep(0.1)
 
 
 async def test_a_folder_rests_as_long_as_its_run_is_seen(temporary: Path):
     folders = Folders()
-    gone, seen = folders.name_one(), folders.name_one()
+    gone, seen = folders.name_one("svc"), folders.name_one("svc")
     for run, path in (("r.1", gone), ("r.2", seen)):
         folders.make(path)
         folders.give_back(run, path)
-    assert folders.name_one() not in (gone, seen)
+    assert folders.name_one("svc") not in (gone, seen)
     folders.release({"r.2"})
-    assert folders.name_one() == gone
-    assert folders.name_one() != seen
+    assert folders.name_one("svc") == gone
+    assert folders.name_one("svc") != seen
     folders.release(set())
-    assert folders.name_one() == seen
+    assert folders.name_one("svc") == seen
     folders.remove_all()
     assert list(temporary.iterdir()) == []
 
 
 async def test_a_folder_that_was_written_to_is_removed_and_not_used_again(temporary: Path):
     folders = Folders()
-    before, after = Path(folders.name_one()), Path(folders.name_one())
+    before, after = Path(folders.name_one("svc")), Path(folders.name_one("svc"))
     for path in (before, after):
         folders.make(str(path))
     (before / "a").touch()
@@ -134,20 +156,20 @@ async def test_a_folder_that_was_written_to_is_removed_and_not_used_again(tempor
     assert not before.exists()
     folders.release(())
     assert not after.exists()
-    assert folders.name_one() not in (str(before), str(after))
+    assert folders.name_one("svc") not in (str(before), str(after))
 
 
 async def test_a_link_that_a_tool_put_in_place_of_its_folder_is_not_used_again(
     temporary: Path, tmp_path: Path
 ):
     folders = Folders()
-    path = Path(folders.name_one())
+    path = Path(folders.name_one("svc"))
     folders.make(str(path))
     path.rmdir()
     (tmp_path / "elsewhere").mkdir()
     path.symlink_to(tmp_path / "elsewhere")
     folders.give_back("r.1", str(path))
     folders.release(())
-    assert folders.name_one() != str(path)
+    assert folders.name_one("svc") != str(path)
     assert (tmp_path / "elsewhere").is_dir()
     folders.remove_all()

@@ -33,7 +33,8 @@ def test_a_marked_process_is_seen_whatever_it_is_called(tmp_path, name: str):
     env = {"FIRST": "x", MARKER: "outer.1/inner.2", "LAST": "y" * 100_000}
     with subprocess.Popen([str(program), "600"], env=env, start_new_session=True) as child:
         try:
-            seen = next(p for p in scan() if p.pid == child.pid)
+            while not (seen := next(p for p in scan() if p.pid == child.pid)).runs:
+                pass  # for a moment after its start the system shows no environment
         finally:
             child.kill()
     assert seen == Process(child.pid, os.getpid(), child.pid, child.pid, ("outer.1", "inner.2"))

@@ -203,7 +203,7 @@ async def test_what_outlived_a_good_run_is_swept_without_another_run(run: Run, t
 
 
 async def test_the_folder_of_a_run_is_private_and_gone_afterwards(lifespan: Lifespan):
-    workspace = lifespan.runner.workspace()
+    workspace = lifespan.runner.workspace("svc")
     script = f'stat -c %a "{workspace.tmpdir}"; mkdir -p "{workspace.tmpdir}/a/b"'
     command = Command(argv=("/bin/sh", "-c", script), env={}, tmpdir=workspace.tmpdir)
     completed = await lifespan.runner.run("svc", workspace, command)

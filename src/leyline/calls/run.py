@@ -52,7 +52,7 @@ class Run:
     async def run(self, job: Job) -> ExecutionResult:
         """As ``__call__``, in this way of running the tool."""
         runner = job.lifespan.runner
-        workspace = runner.workspace()
+        workspace = runner.workspace(self.config.name)
         command = self._command(job, workspace)
         secrets = tuple(filter(None, map(os.environ.get, job.secret_variables)))
         hearing = Hearing.of(job.audience, self.config, self.clock, secrets)
@@ -70,7 +70,7 @@ class Run:
         secret_variables: Collection[str],
     ) -> Completed:
         """Run a command of this service's health check, in the service's environment."""
-        workspace = runner.workspace()
+        workspace = runner.workspace(self.config.name)
         environment = self._environment(workspace, secret_variables)
         program = find_program(self.config.name, argv[0], path=environment.get("PATH"))
         command = Command(

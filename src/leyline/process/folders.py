@@ -1,5 +1,6 @@
 """The private folders of runs. Making one costs more than starting a small program, so those that
-a run left empty are used again, as soon as a look at all processes has shown that none is its own.
+a run left empty are used again: by the same service at once, by others as soon as a look at all
+processes has shown that nothing of the run is left.
 """
 
 import os
@@ -23,13 +24,14 @@ class Folders:
     root: str | None = None
     _owner: int | None = None
     _empty: list[str] = field(factory=list[str])
+    _at_hand: dict[str, list[str]] = field(factory=dict[str, list[str]])
     _resting: dict[str, str] = field(factory=dict[str, str])
     _count: int = 0
 
-    def name_one(self) -> str:
-        """A folder for one run, which need not exist yet. Private to it until it is released."""
-        if self._empty:
-            return self._empty.pop()
+    def name_one(self, service: str) -> str:
+        """A folder for one run of *service*, which need not exist yet. Private to it meanwhile."""
+        if mine := self._at_hand.get(service) or self._empty:
+            return mine.pop()
         if self.root is None:
             self.root = f"{_temporary_folder()}/leyline-{secrets.token_hex(8)}"
         self._count += 1
@@ -47,18 +49,23 @@ class Folders:
         if not self._is_ours(path):
             os.mkdir(path, 0o700)  # noqa: PTH102  (on the hot path)
 
-    def give_back(self, run: str, path: str) -> None:
-        """*run* has ended. Something of it may have left its group and use the folder still."""
-        if _is_empty(path):
-            self._resting[run] = path
-        else:
+    def give_back(self, run: str, path: str, *, service: str | None = None) -> None:
+        """*run* has ended. Something of it may have left its group and use the folder still.
+
+        service: Whose next run may have it all the same. None: nobody's.
+        """
+        if not _is_empty(path):
             shutil.rmtree(path, ignore_errors=True)
+        elif service is not None and self._is_ours(path):  # no link that the tool put in its place
+            self._at_hand.setdefault(service, []).append(path)
+        else:
+            self._resting[run] = path
 
     def release(self, left: Container[str]) -> None:
         """All runs that were given back are gone, but those of *left*: use their folders again."""
         for run in [run for run in self._resting if run not in left]:
             path = self._resting.pop(run)
-            if self._is_ours(path) and _is_empty(path):  # no link that the tool put in its place
+            if self._is_ours(path) and _is_empty(path):
                 self._empty.append(path)
             else:
                 shutil.rmtree(path, ignore_errors=True)

@@ -62,13 +62,13 @@ class Runner:
         """Whether it starts nothing any more."""
         return self._closed
 
-    def workspace(self) -> Workspace:
-        """A name and a folder for the next run."""
+    def workspace(self, service: str) -> Workspace:
+        """A name and a folder for the next run of *service*."""
         if self._closed:
             raise RegistryClosedError
         run = f"{self._registry}.{next(self._numbers)}"
         marker = f"{self._outer}/{run}" if self._outer else run
-        return Workspace(run, self._folders.name_one(), marker)
+        return Workspace(run, self._folders.name_one(service), marker)
 
     async def run(
         self,
@@ -118,7 +118,7 @@ class Runner:
                 await child.tail.finish()
             return completed
         finally:
-            self._release(child)
+            self._release(service, child)
 
     async def aclose(self) -> None:
         """Stop what runs and wait until nothing is left of it. Bounded, and not cancellable."""
@@ -180,7 +180,7 @@ class Runner:
             pid=child.process.pid,
         )
 
-    def _release(self, child: Child) -> None:
+    def _release(self, service: str, child: Child) -> None:
         """Nobody waits for *child* any more: let go of it, and of all that it started."""
         del self._live[child.run]
         if not child.exited or child.group_survives():
@@ -189,7 +189,9 @@ class Runner:
             self._reaper.condemn(child, grace=0.0 if oversized else child.command.grace)
         else:
             self._guard.forget(child.run)
-            self._folders.give_back(child.run, child.command.tmpdir)
+            # What is read out of a folder must not come from a run before.
+            next_user = None if child.command.read_files else service
+            self._folders.give_back(child.run, child.command.tmpdir, service=next_user)
         child.close()
         if not self._sweeping:
             with contextlib.suppress(RuntimeError):  # the group has ended; aclose has swept
